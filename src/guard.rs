@@ -1,0 +1,217 @@
+//! Holding the lock: is it still ours, whose is it after a fork, and how it ends.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::inode::Inode;
+use crate::owner::{self, Record};
+
+/// The lock, held until this value is dropped.
+///
+/// Dropping it removes the lock file and frees the lock, also when a panic unwinds. Drop has no way
+/// to report a failure; [`unlock`](LockGuard::unlock) does the same and says how it went.
+///
+/// The guard may move to another thread and be dropped there. `let _ = lockfile.try_lock()?` drops
+/// it at once; `let _guard = …` keeps it to the end of the scope. [`std::process::exit`], `abort`
+/// and [`std::mem::forget`] run no Drop: the kernel frees the lock when the process ends, and the
+/// file stays behind for the next [`try_lock`](crate::Lockfile::try_lock) to remove.
+///
+/// # Forked children
+///
+/// A child made by fork(2) has a copy of the guard and shares the kernel lock, but the lock is its
+/// parent's: in the child, Drop only closes the copy. It neither removes the file nor unlocks. The
+/// kernel lock lasts until every copy is closed; execve(2) closes them.
+/// [`adopt`](LockGuard::adopt) makes the child the owner.
+#[derive(Debug)]
+#[must_use = "the lock is released as soon as its guard is dropped; bind it: `let _guard = …`"]
+pub struct LockGuard {
+    path: Arc<Path>,
+    /// Keeps the kernel lock; closing it, whoever closes it, frees the lock. Nothing here unlocks it:
+    /// that would free the lock for all the processes to which a fork gave a copy.
+    file: File,
+    inode: Inode,
+    /// The process that the lock belongs to. A forked child finds its parent's here.
+    pid: u32,
+    unlocked: bool,
+}
+
+impl LockGuard {
+    pub(crate) fn new(path: Arc<Path>, file: File, inode: Inode, pid: u32) -> LockGuard {
+        LockGuard { path, file, inode, pid, unlocked: false }
+    }
+
+    /// Returns the path of the lock file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Checks that the path still names our lock file, and the file our process.
+    ///
+    /// Nothing can keep an outsider from removing the file, and then another process can take the
+    /// lock. A daemon that asks now and then, or before work that must not be done twice, finds out.
+    ///
+    /// # Errors
+    ///
+    /// [`RogueDeletion`](Error::RogueDeletion) if the file was removed, replaced or overwritten;
+    /// [`NotAdopted`](Error::NotAdopted) in a forked child; [`Io`](Error::Io) if the operating system
+    /// does not tell.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("verify.pid");
+    /// let guard = pidlockfile::Lockfile::new(&path)?.try_lock()?;
+    /// guard.verify()?;
+    ///
+    /// std::fs::remove_file(&path)?;
+    /// assert!(matches!(guard.verify(), Err(pidlockfile::Error::RogueDeletion { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn verify(&self) -> Result<(), Error> {
+        self.check_not_inherited()?;
+        self.check_untouched()
+    }
+
+    /// Makes the calling process the owner of the lock, after a fork(2).
+    ///
+    /// For a daemon that takes the lock, while it can still complain to the terminal, and then forks
+    /// into the background. The lock is held all the time, and every reader finds either the old
+    /// owner's pid or the new one's. The parent's guard then no longer removes the file: its Drop
+    /// only closes, its `unlock` reports [`RogueDeletion`](Error::RogueDeletion).
+    ///
+    /// **The parent must not release while the child adopts.** It waits for the child's word, or ends
+    /// without Drop ([`std::process::exit`]).
+    ///
+    /// Where the calling process is the owner already, this is [`verify`](LockGuard::verify).
+    ///
+    /// # Errors
+    ///
+    /// [`RogueDeletion`](Error::RogueDeletion) if the file was removed, replaced or overwritten;
+    /// [`Io`](Error::Io) if the record cannot be written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("adopt.pid");
+    /// let lockfile = pidlockfile::Lockfile::new(path)?;
+    /// let mut guard = lockfile.try_lock()?;
+    /// // … fork; the parent exits and the child goes on …
+    /// guard.adopt()?;
+    /// assert_eq!(lockfile.owner()?, Some(std::process::id()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn adopt(&mut self) -> Result<(), Error> {
+        self.check_untouched()?;
+        let pid = process::id();
+        if pid == self.pid {
+            return Ok(());
+        }
+        // Overwrite, then cut: a reader between the two finds our pid and a second line, which it
+        // ignores. The other way round it would find an empty record.
+        let record = Record::of(pid);
+        self.file.write_all_at(record.as_bytes(), 0).map_err(Error::io("write", &self.path))?;
+        self.pid = pid;
+        self.file.set_len(record.as_bytes().len() as u64).map_err(Error::io("truncate", &self.path))
+    }
+
+    /// Releases the lock and removes the file, and says how it went.
+    ///
+    /// The lock is free afterwards in any case, but for a forked child's copy of it.
+    ///
+    /// # Errors
+    ///
+    /// [`RogueDeletion`](Error::RogueDeletion) if the file was removed, replaced or overwritten, and
+    /// what is there now is left alone; [`NotAdopted`](Error::NotAdopted) in a forked child, and the
+    /// owner keeps the lock; [`Io`](Error::Io) if the file cannot be removed (privileges dropped since,
+    /// for one), and it is emptied instead, which every other program takes for stale.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("unlock.pid");
+    /// let guard = pidlockfile::Lockfile::new(&path)?.try_lock()?;
+    /// guard.unlock()?;
+    /// assert!(!path.exists());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn unlock(mut self) -> Result<(), Error> {
+        self.unlocked = true;
+        self.release()
+    }
+
+    fn release(&self) -> Result<(), Error> {
+        self.check_not_inherited()?;
+        self.check_record()?;
+        // The name goes first and the kernel lock after it, when the file is closed. In the other order
+        // the name would stand there without its lock, and a peer would take it for stale.
+        self.remove_name().inspect_err(|error| {
+            if matches!(error, Error::Io { .. }) {
+                // An empty record is stale to every peer, even while our process goes on.
+                let _ = self.file.set_len(0);
+            }
+        })
+    }
+
+    fn remove_name(&self) -> Result<(), Error> {
+        self.check_name()?;
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.rogue_deletion()),
+            removed => removed.map_err(Error::io("remove", &self.path)),
+        }
+    }
+
+    fn check_untouched(&self) -> Result<(), Error> {
+        self.check_record()?;
+        self.check_name()
+    }
+
+    fn check_not_inherited(&self) -> Result<(), Error> {
+        if self.pid == process::id() {
+            Ok(())
+        } else {
+            Err(Error::NotAdopted { path: self.path.to_path_buf(), pid: self.pid })
+        }
+    }
+
+    fn check_record(&self) -> Result<(), Error> {
+        match owner::recorded_pid(&self.file).map_err(Error::io("read", &self.path))? {
+            Some(pid) if pid == self.pid => Ok(()),
+            _ => Err(self.rogue_deletion()),
+        }
+    }
+
+    fn check_name(&self) -> Result<(), Error> {
+        if self.inode.is_named_by(&self.path).map_err(Error::io("examine", &self.path))? {
+            Ok(())
+        } else {
+            Err(self.rogue_deletion())
+        }
+    }
+
+    fn rogue_deletion(&self) -> Error {
+        Error::RogueDeletion { path: self.path.to_path_buf() }
+    }
+}
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        if !self.unlocked {
+            let _ = self.release();
+        }
+    }
+}

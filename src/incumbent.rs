@@ -1,0 +1,150 @@
+//! What is already there: opened safely, and asked for its kernel lock.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use crate::error::Error;
+use crate::inode::{self, Inode};
+use crate::owner;
+
+/// What one look at a path found.
+pub(crate) enum Look {
+    /// Nothing.
+    Absent,
+    /// A file that had lost its name before its kernel lock was asked for.
+    Departed,
+    /// A file whose kernel lock somebody holds.
+    Locked { pid: Option<u32> },
+    /// A file whose kernel lock was free, and is ours for as long as the value lives.
+    Unlocked(Incumbent),
+}
+
+/// A lock file that was there before us.
+pub(crate) struct Incumbent {
+    file: File,
+    /// Whether we hold its kernel lock.
+    locked: bool,
+}
+
+/// Looks at `path` and tries the kernel lock of what it finds.
+pub(crate) fn look(path: &Path) -> Result<Look, Error> {
+    look_with(path, Access::Read)
+}
+
+fn look_with(path: &Path, access: Access) -> Result<Look, Error> {
+    let Some(file) = open(path, access)? else {
+        return Ok(Look::Absent);
+    };
+    let locked = inode::try_kernel_lock(&file);
+    let incumbent = Incumbent { locked: matches!(locked, Ok(true)), file };
+    let metadata = incumbent.metadata(path)?;
+    match locked {
+        Ok(true) => Ok(Look::Unlocked(incumbent)),
+        // Another waiter may be probing a file that its owner has just removed. That lock says nothing
+        // about the path, and would make us report an owner where there is none. The count is read after
+        // the lock was refused, or it would prove nothing.
+        Ok(false) if metadata.nlink() == 0 => Ok(Look::Departed),
+        Ok(false) => Ok(Look::Locked { pid: owner::recorded_pid(&incumbent.file).unwrap_or(None) }),
+        Err(error) if access == Access::Read && wants_a_writable_file(&error) => {
+            look_with(path, Access::ReadWrite)
+        }
+        Err(error) => Err(Error::io("take the kernel lock of", path)(error)),
+    }
+}
+
+/// The pid recorded in the file at `path`; no lock is asked for. `None` if there is no file.
+pub(crate) fn recorded_pid(path: &Path) -> Result<Option<u32>, Error> {
+    let Some(file) = open(path, Access::Read)? else {
+        return Ok(None);
+    };
+    let incumbent = Incumbent { file, locked: false };
+    incumbent.metadata(path)?;
+    match incumbent.recorded_pid(path)? {
+        Some(pid) => Ok(Some(pid)),
+        None => Err(Error::InvalidPid { path: path.to_owned() }),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Access {
+    Read,
+    ReadWrite,
+}
+
+/// flock(2), NFS details: an exclusive lock there needs a file that is open for writing.
+fn wants_a_writable_file(error: &io::Error) -> bool {
+    [Errno::EBADF, Errno::EIO].iter().any(|&errno| error.raw_os_error() == Some(errno as i32))
+}
+
+/// Opens what is there without following, blocking on or becoming attached to it.
+///
+/// Read-only: closing a writable file raises `IN_CLOSE_WRITE`, and those who watch a lock file to see
+/// its owner go would wake each other without end.
+fn open(path: &Path, access: Access) -> Result<Option<File>, Error> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(access == Access::ReadWrite)
+        .custom_flags(flags.bits())
+        .open(path);
+    match opened {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            // A symlink says ELOOP, EMLINK or EFTYPE, by system; a socket ENXIO or EOPNOTSUPP.
+            if let Ok(metadata) = fs::symlink_metadata(path) {
+                check_regular(path, &metadata)?;
+            }
+            Err(Error::io("open", path)(error))
+        }
+    }
+}
+
+fn check_regular(path: &Path, metadata: &Metadata) -> Result<(), Error> {
+    if metadata.is_file() { Ok(()) } else { Err(Error::NotAFile { path: path.to_owned() }) }
+}
+
+impl Incumbent {
+    /// Its metadata, once it is known to be a regular file.
+    fn metadata(&self, path: &Path) -> Result<Metadata, Error> {
+        let metadata = self.file.metadata().map_err(Error::io("examine", path))?;
+        check_regular(path, &metadata)?;
+        Ok(metadata)
+    }
+
+    /// The pid in its record, if it is a valid one.
+    pub(crate) fn recorded_pid(&self, path: &Path) -> Result<Option<u32>, Error> {
+        owner::recorded_pid(&self.file).map_err(Error::io("read", path))
+    }
+
+    /// Removes its name, unless the path names another file by now.
+    ///
+    /// The check and its place are what mutual exclusion rests on: only the holder of the kernel lock
+    /// on the inode that the path names may remove the name. We hold the lock, so once the path names
+    /// this inode, nobody but us may take the name away.
+    pub(crate) fn remove(self, path: &Path) -> Result<(), Error> {
+        let inode = Inode::of(&self.metadata(path)?);
+        if !inode.is_named_by(path).map_err(Error::io("examine", path))? {
+            return Ok(());
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(Error::io("remove the stale", path)),
+        }
+    }
+}
+
+impl Drop for Incumbent {
+    fn drop(&mut self) {
+        if self.locked {
+            // By hand, before the file is closed: a child that another thread forks just now has a copy,
+            // and would keep the lock of a file that is none of its business.
+            let _ = self.file.unlock();
+        }
+    }
+}

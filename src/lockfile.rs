@@ -1,0 +1,209 @@
+//! A path to lock, and the protocol that locks it.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::guard::LockGuard;
+use crate::incumbent::{self, Look};
+use crate::owner;
+use crate::publish::publish;
+
+/// How often `try_lock` looks at the path before it calls that `NotExist`. Every further look means
+/// that some other process has got on with its own work meanwhile.
+const MAX_LOOKS: usize = 16;
+
+const DEFAULT_MODE: u32 = 0o600;
+
+/// The path of a pid file, and how to lock it.
+///
+/// Making one does no I/O. It can be cloned, shared between threads and used any number of times.
+///
+/// # Examples
+///
+/// ```
+/// use pidlockfile::Lockfile;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("example.pid");
+/// let lockfile = Lockfile::new(path)?.mode(0o644);
+/// {
+///     let _guard = lockfile.try_lock()?;
+///     assert!(lockfile.try_lock().is_err_and(|error| error.is_temporary()));
+/// }
+/// let _again = lockfile.try_lock()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Lockfile {
+    path: Arc<Path>,
+    mode: u32,
+    kernel_lock_only: bool,
+}
+
+impl Lockfile {
+    /// Checks `path` and keeps it.
+    ///
+    /// It must be absolute, since a daemon changes its working directory, and end in a file name.
+    ///
+    /// # Errors
+    ///
+    /// [`NeedAbsPath`](Error::NeedAbsPath) if the path is relative, ends in `/`, `.` or `..`, or holds
+    /// a NUL byte.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidlockfile::{Error, Lockfile};
+    ///
+    /// assert!(Lockfile::new("/run/example.pid").is_ok());
+    /// assert!(matches!(Lockfile::new("example.pid"), Err(Error::NeedAbsPath { .. })));
+    /// ```
+    pub fn new(path: impl Into<PathBuf>) -> Result<Lockfile, Error> {
+        let path = path.into();
+        let bytes = path.as_os_str().as_bytes();
+        let file_name = bytes.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        if !path.is_absolute() || bytes.contains(&0) || matches!(file_name, b"" | b"." | b"..") {
+            return Err(Error::NeedAbsPath { path });
+        }
+        Ok(Lockfile { path: path.into(), mode: DEFAULT_MODE, kernel_lock_only: false })
+    }
+
+    /// Sets the permission bits of the lock file, exactly and whatever the umask is. Default: `0o600`.
+    ///
+    /// A process of another user that may not read the file gets a permanent
+    /// [`Io`](Error::Io) "permission denied" instead of [`Busy`](Error::Busy), and its operators cannot
+    /// `cat` the pid. But whoever may read the file may also flock(2) it, and so keep others from
+    /// taking it over after a crash: `0o644` is for machines where every user is trusted that far.
+    #[must_use]
+    pub fn mode(self, mode: u32) -> Lockfile {
+        Lockfile { mode: mode & 0o7777, ..self }
+    }
+
+    /// Takes a file without a kernel lock for stale, whoever its record names.
+    ///
+    /// By default a record that names a running process is honoured, kernel lock or not: a program that
+    /// knows pid files only, such as a shell script, may have written it. The price: after a crash
+    /// whose pid was given to another process (every container that restarts, every machine that
+    /// reboots onto a persistent directory) the lock is [`Busy`](Error::Busy) until that process ends
+    /// or somebody removes the file.
+    ///
+    /// Choose this where all who lock this path use this crate, flock(1) or flock(2): then the kernel
+    /// alone knows who holds the lock, and no pid can mislead.
+    #[must_use]
+    pub fn kernel_lock_only(self) -> Lockfile {
+        Lockfile { kernel_lock_only: true, ..self }
+    }
+
+    /// Returns the path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the lock if it is free, replacing a stale file; never blocks, never sleeps.
+    ///
+    /// A refused attempt creates nothing and writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// - [`Busy`](Error::Busy): somebody owns the lock, possibly this very process. Temporary.
+    /// - [`NotExist`](Error::NotExist): others took and released the lock faster than this process
+    ///   could look. Temporary.
+    /// - [`NotAFile`](Error::NotAFile): something other than a regular file is in its place.
+    /// - [`Io`](Error::Io): no such directory, no permission, disk full, a file system without flock(2), …
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidlockfile::{Error, Lockfile};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("try_lock.pid");
+    /// match Lockfile::new(path)?.try_lock() {
+    ///     Ok(_guard) => println!("working"),
+    ///     Err(error @ Error::Busy { .. }) => println!("not now: {error}"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_lock(&self) -> Result<LockGuard, Error> {
+        for _ in 0..MAX_LOOKS {
+            // Steps 1 and 2: look at what is there, and try its kernel lock.
+            match incumbent::look(&self.path)? {
+                Look::Departed => {}
+                Look::Locked { pid } => return Err(self.busy(pid, true)),
+                Look::Unlocked(incumbent) => {
+                    if !self.kernel_lock_only
+                        && let Some(pid) = incumbent.recorded_pid(&self.path)?
+                        && is_owned_without_kernel_lock(pid)
+                    {
+                        return Err(self.busy(Some(pid), false));
+                    }
+                    // Step 3: it is stale.
+                    incumbent.remove(&self.path)?;
+                }
+                Look::Absent => {
+                    // Step 4: publish ours.
+                    if let Some(guard) = publish(&self.path, self.mode)? {
+                        return Ok(guard);
+                    }
+                }
+            }
+        }
+        Err(Error::NotExist { path: self.path.to_path_buf() })
+    }
+
+    /// Reads who owns the lock, by the record alone; `None` if there is no file.
+    ///
+    /// It asks for no kernel lock, since that would make others see the lock busy. So the answer is
+    /// what an operator learns from `cat` and `kill -0`, not a promise: for that, take the lock.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPid`](Error::InvalidPid) and [`DeadOwner`](Error::DeadOwner) tell a file that is
+    /// there but stale; [`NotAFile`](Error::NotAFile) and [`Io`](Error::Io) as in
+    /// [`try_lock`](Lockfile::try_lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidlockfile::Lockfile;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("owner.pid");
+    /// let lockfile = Lockfile::new(path)?;
+    /// assert_eq!(lockfile.owner()?, None);
+    /// let _guard = lockfile.try_lock()?;
+    /// assert_eq!(lockfile.owner()?, Some(std::process::id()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn owner(&self) -> Result<Option<u32>, Error> {
+        match incumbent::recorded_pid(&self.path)? {
+            Some(pid) if !owner::is_alive(pid) => {
+                Err(Error::DeadOwner { path: self.path.to_path_buf(), pid })
+            }
+            owner => Ok(owner),
+        }
+    }
+
+    fn busy(&self, pid: Option<u32>, kernel_locked: bool) -> Error {
+        Error::Busy { path: self.path.to_path_buf(), pid, kernel_locked }
+    }
+}
+
+/// Whether the record alone makes `pid` the owner: a running process that is not this one.
+///
+/// Our own pid without a kernel lock is a leftover of an earlier process that had the same pid, as
+/// after every restart of a container.
+fn is_owned_without_kernel_lock(pid: u32) -> bool {
+    pid != process::id() && owner::is_alive(pid)
+}

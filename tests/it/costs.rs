@@ -1,0 +1,73 @@
+//! What a lock costs, in system calls and allocations: a count shows a regression where a time may not.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use crate::peer::Peer;
+use crate::sandbox::{Sandbox, require};
+use crate::trace::Traced;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: all of it is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// How often `work` asks for memory, in this thread.
+fn allocations(work: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn a_cycle_allocates_nothing() {
+    let sandbox = Sandbox::new();
+    let lockfile = sandbox.lockfile();
+    assert_eq!(allocations(|| drop(lockfile.try_lock().unwrap())), 0);
+    assert_eq!(allocations(|| lockfile.try_lock().unwrap().unlock().unwrap()), 0);
+}
+
+#[test]
+fn a_refused_attempt_allocates_the_path_in_its_error_and_nothing_else() {
+    let sandbox = Sandbox::new();
+    let lockfile = sandbox.lockfile();
+    let _guard = lockfile.try_lock().unwrap();
+    assert_eq!(allocations(|| assert!(lockfile.try_lock().is_err())), 1);
+}
+
+#[test]
+fn a_cycle_takes_at_most_12_system_calls() {
+    let sandbox = Sandbox::new();
+    let traced = Traced::new(Peer::at(&sandbox.path()));
+    require!(traced.is_some(), "tracing is forbidden");
+    let mut traced = traced.unwrap();
+    let lock = traced.calls("try_lock");
+    let unlock = traced.calls("unlock");
+    assert!(lock.len() + unlock.len() <= 12, "{lock:?} {unlock:?}");
+}
+
+#[test]
+fn a_refused_attempt_takes_at_most_5_system_calls() {
+    let sandbox = Sandbox::new();
+    let _guard = sandbox.lock();
+    let traced = Traced::new(Peer::at(&sandbox.path()));
+    require!(traced.is_some(), "tracing is forbidden");
+    let calls = traced.unwrap().calls("try_lock");
+    assert!(calls.len() <= 5, "{calls:?}");
+}

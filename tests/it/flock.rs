@@ -1,0 +1,60 @@
+//! The kernel lock is flock(2), and flock(1) is a full peer.
+
+use std::fs::File;
+use std::process::{Command, Stdio};
+
+use pidlockfile::Error;
+
+use crate::sandbox::{Sandbox, require};
+
+fn flock_is_installed() -> bool {
+    Command::new("flock").arg("--version").stdout(Stdio::null()).status().is_ok()
+}
+
+#[test]
+fn flock_1_is_refused_while_we_hold_the_lock() {
+    require!(flock_is_installed(), "flock(1) is not installed");
+    let sandbox = Sandbox::new();
+    let flock =
+        || Command::new("flock").args(["-n", "-E", "99"]).arg(sandbox.path()).arg("true").status();
+    let guard = sandbox.lock();
+    assert_eq!(flock().unwrap().code(), Some(99));
+    guard.unlock().unwrap();
+    assert_eq!(flock().unwrap().code(), Some(0));
+}
+
+#[test]
+fn we_are_refused_while_flock_1_holds_the_lock() {
+    require!(flock_is_installed(), "flock(1) is not installed");
+    let sandbox = Sandbox::new();
+    // `cat` ends when its input does, and until then `flock` holds the lock.
+    let mut flock = Command::new("flock")
+        .arg(sandbox.path())
+        .args(["sh", "-c", "echo locked; cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stdout = std::io::BufReader::new(flock.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
+    assert_eq!(line, "locked\n");
+    match sandbox.lockfile().try_lock() {
+        Err(Error::Busy { pid: None, kernel_locked: true, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    drop(flock.stdin.take());
+    assert!(flock.wait().unwrap().success());
+    sandbox.assert_free_and_clean();
+}
+
+#[test]
+fn a_shared_flock_keeps_us_out_too() {
+    let sandbox = Sandbox::new();
+    sandbox.plant("");
+    let reader = File::open(sandbox.path()).unwrap();
+    reader.try_lock_shared().unwrap();
+    assert!(matches!(sandbox.lockfile().try_lock(), Err(Error::Busy { kernel_locked: true, .. })));
+    drop(reader);
+    sandbox.assert_free_and_clean();
+}

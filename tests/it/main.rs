@@ -1,0 +1,20 @@
+//! The tests, a module for each behaviour. All go through the public API.
+
+mod peer;
+mod sandbox;
+mod trace;
+
+mod crash;
+mod costs;
+mod errors;
+mod exclusion;
+mod fallback;
+mod flock;
+mod fork;
+#[cfg(target_arch = "x86_64")]
+mod nfs;
+mod paths;
+mod record;
+mod rogue;
+mod schedule;
+mod stale;

@@ -1,0 +1,66 @@
+//! What NFS does differently, played by hand: one system call is made to fail, or said to have failed.
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::peer::Peer;
+use crate::sandbox::{Sandbox, record_of, require};
+use crate::trace::Traced;
+
+#[test]
+fn a_file_that_must_be_writable_for_its_kernel_lock_is_opened_so() {
+    for errno in [Errno::EBADF, Errno::EIO] {
+        for held in [false, true] {
+            let sandbox = Sandbox::new();
+            sandbox.plant("junk");
+            let holder = std::fs::File::open(sandbox.path()).unwrap();
+            if held {
+                holder.try_lock().unwrap();
+            }
+            let traced = Traced::new(Peer::at(&sandbox.path()));
+            require!(traced.is_some(), "tracing is forbidden");
+            let mut traced = traced.unwrap();
+            assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
+            let answer = traced.go_on_failing(errno).answer();
+            if held {
+                assert!(answer.starts_with("Busy {"), "{errno}: {answer}");
+            } else {
+                assert_eq!(answer, "ok", "{errno}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_link_that_went_through_is_ours_although_the_name_is_said_to_be_taken() {
+    for (refused, call) in [(None, libc::SYS_linkat), (Some("tmpfile"), libc::SYS_renameat2)] {
+        let sandbox = Sandbox::new();
+        let mut peer = Peer::at(&sandbox.path());
+        if let Some(refused) = refused {
+            peer.must(&format!("refuse {refused}"));
+        }
+        let traced = Traced::new(peer);
+        require!(traced.is_some(), "tracing is forbidden");
+        let mut traced = traced.unwrap();
+        assert!(traced.run_to("try_lock", |next| next.number == call));
+        let mut peer = traced.go_on_reporting(Errno::EEXIST);
+        assert_eq!(peer.answer(), "ok");
+        assert_eq!(sandbox.names(), ["test.pid"]);
+        assert_eq!(sandbox.record(), record_of(peer.pid()));
+        peer.must("unlock");
+        sandbox.assert_free_and_clean();
+    }
+}
+
+#[test]
+fn an_interrupted_call_is_made_again() {
+    for call in [libc::SYS_flock, libc::SYS_pread64] {
+        let sandbox = Sandbox::new();
+        sandbox.plant("junk");
+        let traced = Traced::new(Peer::at(&sandbox.path()));
+        require!(traced.is_some(), "tracing is forbidden");
+        let mut traced = traced.unwrap();
+        assert!(traced.run_to("try_lock", |next| next.number == call));
+        assert_eq!(traced.go_on_failing(Errno::EINTR).answer(), "ok");
+    }
+}

@@ -1,0 +1,304 @@
+//! Bad paths and bad weather: a clear error, and no harm.
+
+use std::ffi::{CString, OsStr};
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount, umount};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use pidlockfile::{Error, Lockfile};
+
+use crate::peer::Peer;
+use crate::sandbox::{DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require, set_mode};
+
+#[test]
+fn a_path_that_is_not_absolute_or_names_no_file_is_refused() {
+    for path in ["", "relative.pid", "./relative.pid", "/", "/run/", "/run/.", "/run/..", "/run/a/"]
+    {
+        match Lockfile::new(path) {
+            Err(Error::NeedAbsPath { path: refused }) => assert_eq!(refused, Path::new(path)),
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+    let with_nul = PathBuf::from(OsStr::from_bytes(b"/run/a\0b"));
+    assert!(matches!(Lockfile::new(with_nul), Err(Error::NeedAbsPath { .. })));
+}
+
+#[test]
+fn a_path_is_kept_as_it_is_and_not_looked_at() {
+    for path in ["/run/a.pid", "/no/such/dir/a", "/run/../run/a.pid", "/run//a", "/run/...", "/a"] {
+        assert_eq!(Lockfile::new(path).unwrap().path(), Path::new(path));
+    }
+}
+
+#[test]
+fn names_that_are_not_utf8_work() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.dir().join(OsStr::from_bytes(b"caf\xe9 \n\xff.pid"));
+    let guard = Lockfile::new(&path).unwrap().try_lock().unwrap();
+    assert!(path.exists());
+    guard.unlock().unwrap();
+    assert!(!path.exists());
+}
+
+#[test]
+fn the_longest_name_works_however_the_file_is_published() {
+    for refused in [None, Some("tmpfile")] {
+        let sandbox = Sandbox::new();
+        let path = sandbox.dir().join("n".repeat(255));
+        let mut peer = Peer::at(&path);
+        if let Some(call) = refused {
+            peer.must(&format!("refuse {call}"));
+        }
+        peer.must("try_lock");
+        assert!(path.exists());
+        peer.must("unlock");
+        assert_eq!(sandbox.names(), Vec::<String>::new());
+    }
+}
+
+fn assert_io(result: Result<impl std::fmt::Debug, Error>, expected: &str, kind: ErrorKind) {
+    match result {
+        Err(Error::Io { action, source, .. }) => {
+            assert_eq!((action, source.kind()), (expected, kind));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_name_that_is_too_long_is_a_permanent_error() {
+    let sandbox = Sandbox::new();
+    let lockfile = Lockfile::new(sandbox.dir().join("n".repeat(256))).unwrap();
+    assert_io(lockfile.try_lock(), "open", ErrorKind::InvalidFilename);
+    assert_io(lockfile.owner(), "open", ErrorKind::InvalidFilename);
+}
+
+#[test]
+fn a_missing_directory_is_a_permanent_error() {
+    let sandbox = Sandbox::new();
+    let lockfile = Lockfile::new(sandbox.dir().join("missing/test.pid")).unwrap();
+    assert_io(lockfile.try_lock(), "create", ErrorKind::NotFound);
+    assert_eq!(lockfile.owner().unwrap(), None);
+}
+
+#[test]
+fn a_file_in_place_of_the_directory_is_a_permanent_error() {
+    let sandbox = Sandbox::new();
+    sandbox.plant("");
+    let lockfile = Lockfile::new(sandbox.path().join("test.pid")).unwrap();
+    assert_io(lockfile.try_lock(), "open", ErrorKind::NotADirectory);
+}
+
+/// Has an ordinary user try to lock, and returns the answer.
+fn try_lock_as_other_user(path: &Path) -> String {
+    let mut peer = Peer::at(path);
+    peer.must(&format!("become {OTHER_USER}"));
+    peer.ask("try_lock")
+}
+
+#[test]
+fn a_directory_that_may_not_be_written_is_a_permanent_error() {
+    require!(is_root(), "needs root, to become another user");
+    let sandbox = Sandbox::new();
+    let answer = try_lock_as_other_user(&sandbox.path());
+    assert!(answer.starts_with("Io { action: \"create\""), "{answer}");
+    assert!(answer.contains("PermissionDenied"), "{answer}");
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_a_permanent_error_and_stays() {
+    require!(is_root(), "needs root, to become another user");
+    let sandbox = Sandbox::new();
+    sandbox.plant(record_of(DEAD_PID));
+    set_mode(&sandbox.path(), 0o600);
+    set_mode(sandbox.dir(), 0o777);
+    let answer = try_lock_as_other_user(&sandbox.path());
+    assert!(answer.starts_with("Io { action: \"open\""), "{answer}");
+    assert!(answer.contains("PermissionDenied"), "{answer}");
+    assert_eq!(sandbox.record(), record_of(DEAD_PID));
+}
+
+#[test]
+fn a_stale_file_that_may_not_be_removed_is_a_permanent_error_and_stays() {
+    require!(is_root(), "needs root, to become another user");
+    let sandbox = Sandbox::new();
+    sandbox.plant(record_of(DEAD_PID));
+    set_mode(&sandbox.path(), 0o644);
+    set_mode(sandbox.dir(), 0o1777);
+    let answer = try_lock_as_other_user(&sandbox.path());
+    assert!(answer.starts_with("Io { action: \"remove the stale\""), "{answer}");
+    assert!(answer.contains("PermissionDenied"), "{answer}");
+    assert_eq!(sandbox.record(), record_of(DEAD_PID));
+}
+
+fn assert_not_a_file(sandbox: &Sandbox) {
+    for result in [sandbox.lockfile().try_lock().map(drop), sandbox.lockfile().owner().map(drop)] {
+        match result {
+            Err(Error::NotAFile { path }) => assert_eq!(path, sandbox.path()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(sandbox.path().symlink_metadata().is_ok(), "it was removed");
+}
+
+#[test]
+fn a_directory_is_not_a_file() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path()).unwrap();
+    assert_not_a_file(&sandbox);
+}
+
+#[test]
+fn a_symlink_is_never_followed_and_its_victim_is_untouched() {
+    let sandbox = Sandbox::new();
+    let victim = sandbox.dir().join("victim");
+    fs::write(&victim, record_of(DEAD_PID)).unwrap();
+    symlink(&victim, sandbox.path()).unwrap();
+    assert_not_a_file(&sandbox);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), record_of(DEAD_PID));
+}
+
+#[test]
+fn a_dangling_symlink_is_not_a_file() {
+    let sandbox = Sandbox::new();
+    let victim = sandbox.dir().join("victim");
+    symlink(&victim, sandbox.path()).unwrap();
+    assert_not_a_file(&sandbox);
+    assert!(!victim.exists());
+}
+
+#[test]
+fn a_planted_hard_link_costs_its_name_and_not_its_data() {
+    let sandbox = Sandbox::new();
+    let victim = sandbox.dir().join("victim");
+    fs::write(&victim, "data").unwrap();
+    fs::hard_link(&victim, sandbox.path()).unwrap();
+    sandbox.lock().unlock().unwrap();
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "data");
+}
+
+#[test]
+fn a_fifo_is_not_a_file_and_hangs_nobody() {
+    let sandbox = Sandbox::new();
+    mkfifo(&sandbox.path(), Mode::S_IRWXU).unwrap();
+    assert_not_a_file(&sandbox);
+}
+
+#[test]
+fn a_socket_is_not_a_file() {
+    let sandbox = Sandbox::new();
+    let _listener = UnixListener::bind(sandbox.path()).unwrap();
+    assert_not_a_file(&sandbox);
+}
+
+#[test]
+fn a_device_is_not_a_file() {
+    match Lockfile::new("/dev/null").unwrap().try_lock() {
+        Err(Error::NotAFile { path }) => assert_eq!(path, Path::new("/dev/null")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_symlink_in_the_directory_part_is_followed() {
+    let sandbox = Sandbox::new();
+    let real = sandbox.dir().join("real");
+    fs::create_dir(&real).unwrap();
+    symlink(&real, sandbox.dir().join("link")).unwrap();
+    let guard = Lockfile::new(sandbox.dir().join("link/test.pid")).unwrap().try_lock().unwrap();
+    assert!(real.join("test.pid").exists());
+    guard.unlock().unwrap();
+}
+
+/// A file system of its own, mounted on the sandbox's directory.
+struct Tmpfs<'a>(&'a Sandbox);
+
+impl Tmpfs<'_> {
+    fn mount<'a>(sandbox: &'a Sandbox, flags: MsFlags, options: &str) -> Tmpfs<'a> {
+        let options = CString::new(options).unwrap();
+        let fstype = Some("tmpfs");
+        mount(fstype, sandbox.dir(), fstype, flags, Some(options.as_c_str())).unwrap();
+        Tmpfs(sandbox)
+    }
+}
+
+impl Drop for Tmpfs<'_> {
+    fn drop(&mut self) {
+        let _ = umount(self.0.dir());
+    }
+}
+
+#[test]
+fn a_read_only_file_system_is_a_permanent_error() {
+    require!(is_root(), "needs root, to mount");
+    let sandbox = Sandbox::new();
+    let _mounted = Tmpfs::mount(&sandbox, MsFlags::MS_RDONLY, "size=64k");
+    assert_io(sandbox.lockfile().try_lock(), "create", ErrorKind::ReadOnlyFilesystem);
+}
+
+#[test]
+fn a_full_disk_is_a_permanent_error_and_leaves_nothing() {
+    require!(is_root(), "needs root, to mount");
+    let sandbox = Sandbox::new();
+    let _mounted = Tmpfs::mount(&sandbox, MsFlags::empty(), "size=64k");
+    let filler = sandbox.dir().join("filler");
+    assert_eq!(fs::write(&filler, vec![0; 1 << 20]).unwrap_err().kind(), ErrorKind::StorageFull);
+    assert_io(sandbox.lockfile().try_lock(), "write", ErrorKind::StorageFull);
+    assert_eq!(sandbox.names(), ["filler"]);
+
+    fs::remove_file(filler).unwrap();
+    sandbox.assert_free_and_clean();
+}
+
+#[test]
+fn a_file_size_limit_is_a_permanent_error_and_leaves_nothing() {
+    for refused in [None, Some("tmpfile")] {
+        let sandbox = Sandbox::new();
+        let mut peer = Peer::at(&sandbox.path());
+        if let Some(call) = refused {
+            peer.must(&format!("refuse {call}"));
+        }
+        peer.must("limit_file_size 2");
+        let answer = peer.ask("try_lock");
+        assert!(answer.starts_with("Io { action: \"write\""), "{answer}");
+        assert!(answer.contains("FileTooLarge"), "{answer}");
+        sandbox.assert_free_and_clean();
+    }
+}
+
+#[test]
+fn used_up_file_descriptors_are_a_permanent_error() {
+    let sandbox = Sandbox::new();
+    let mut peer = Peer::at(&sandbox.path());
+    peer.must("limit_files 3");
+    let answer = peer.ask("try_lock");
+    assert!(answer.starts_with("Io { action: \"open\""), "{answer}");
+    assert!(answer.contains("Too many open files"), "{answer}");
+    peer.must("limit_files 64");
+    peer.must("try_lock");
+}
+
+#[test]
+fn a_file_system_without_flock_is_a_permanent_error_never_a_silent_success() {
+    for (record, refused) in [(None, None), (None, Some("tmpfile")), (Some("junk"), None)] {
+        let sandbox = Sandbox::new();
+        if let Some(record) = record {
+            sandbox.plant(record);
+        }
+        let names = sandbox.names();
+        let mut peer = Peer::at(&sandbox.path());
+        if let Some(call) = refused {
+            peer.must(&format!("refuse {call}"));
+        }
+        peer.must("refuse flock");
+        let answer = peer.ask("try_lock");
+        assert!(answer.starts_with("Io { action: \"take the kernel lock of\""), "{answer}");
+        assert_eq!(sandbox.names(), names);
+    }
+}

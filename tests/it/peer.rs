@@ -1,0 +1,414 @@
+//! Another process: this test binary run again, doing what it is told over a pipe, a line at a time.
+//!
+//! It answers every command with one line, so a test knows that it was carried out. What a process
+//! has only one of (user, umask, limits, children) is changed in a peer, never in the test process.
+
+use fs::File;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::{env, fs, io, panic, process, thread};
+
+use nix::libc;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::ptrace;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigHandler, Signal, raise, signal};
+use nix::sys::stat::{Mode, umask};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::{
+    ForkResult, Gid, Pid, Uid, fork, gettid, mkfifo, pipe, setgid, setgroups, setuid,
+};
+use pidlockfile::{Error, LockGuard, Lockfile};
+use seccompiler::{
+    SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+
+use crate::exclusion::lock_spinning;
+use crate::trace::wait_for;
+
+const PATH_VARIABLE: &str = "PIDLOCKFILE_PEER_PATH";
+/// Tells the peer's answers from what the test harness prints around them.
+const ANSWER: char = '\x1b';
+const OK: &str = "ok";
+
+pub struct Peer {
+    child: Child,
+    commands: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    /// Its thread that this process traces, if any: the peer cannot be reaped before that one is.
+    pub traced_thread: Option<Pid>,
+}
+
+impl Peer {
+    /// Starts a process that works on the lock file at `path`.
+    pub fn at(path: &Path) -> Peer {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["peer::peer", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+            .env(PATH_VARIABLE, path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let commands = child.stdin.take();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        let mut peer = Peer { child, commands, answers, traced_thread: None };
+        assert_eq!(peer.answer(), "ready");
+        peer
+    }
+
+    /// Starts a process that holds the lock at `path`.
+    pub fn holding(path: &Path) -> Peer {
+        let mut peer = Peer::at(path);
+        peer.must("try_lock");
+        peer
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn nix_pid(&self) -> Pid {
+        Pid::from_raw(self.pid().cast_signed())
+    }
+
+    /// Gives it a command without waiting for the answer.
+    pub fn tell(&mut self, command: &str) {
+        writeln!(self.commands.as_mut().unwrap(), "{command}").unwrap();
+    }
+
+    pub fn answer(&mut self) -> String {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            let len = self.answers.read_line(&mut line).unwrap();
+            assert_ne!(len, 0, "the peer ended before it answered");
+            if let Some((_, answer)) = line.trim_end().split_once(ANSWER) {
+                return answer.to_owned();
+            }
+        }
+    }
+
+    pub fn ask(&mut self, command: &str) -> String {
+        self.tell(command);
+        self.answer()
+    }
+
+    /// Gives it a command that must go well.
+    #[track_caller]
+    pub fn must(&mut self, command: &str) {
+        assert_eq!(self.ask(command), OK, "{command}");
+    }
+
+    /// Gives it a command that must fail with this variant of [`Error`].
+    #[track_caller]
+    pub fn must_fail(&mut self, command: &str, variant: &str) {
+        let answer = self.ask(command);
+        assert!(answer.starts_with(&format!("{variant} {{")), "{command}: {answer}");
+    }
+
+    /// Ends its commands, on which it exits without dropping anything, and waits for that.
+    pub fn end(&mut self) -> ExitStatus {
+        self.commands = None;
+        self.child.wait().unwrap()
+    }
+
+    /// Kills it with SIGKILL and reaps it.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        assert_eq!(self.reap().unwrap().signal(), Some(libc::SIGKILL));
+    }
+
+    /// Kills it with SIGKILL and leaves a zombie.
+    pub fn kill_without_reaping(&mut self) {
+        self.child.kill().unwrap();
+        waitid(Id::Pid(self.nix_pid()), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
+    }
+
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        if let Some(thread) = self.traced_thread.take() {
+            while matches!(
+                wait_for(thread),
+                Ok(WaitStatus::PtraceSyscall(_) | WaitStatus::Stopped(..))
+            ) {}
+        }
+        self.child.wait()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.reap();
+    }
+}
+
+#[test]
+#[ignore = "not a test: what the other process runs"]
+fn peer() {
+    let path = env::var_os(PATH_VARIABLE).expect("only Peer::at runs this");
+    let mut state = State { lockfile: Lockfile::new(path).unwrap(), guard: None, child: None };
+    answer("ready");
+    state.obey(BufReader::new(io::stdin()));
+}
+
+fn answer(text: &str) {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(format!("{ANSWER}{text}\n").as_bytes()).unwrap();
+    stdout.flush().unwrap();
+}
+
+/// Exits without running any destructor.
+fn exit_at_once() -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(0) }
+}
+
+struct State {
+    lockfile: Lockfile,
+    guard: Option<LockGuard>,
+    /// A forked child, and where its commands go.
+    child: Option<(Pid, File)>,
+}
+
+impl State {
+    fn obey(&mut self, commands: impl BufRead) -> ! {
+        for line in commands.lines() {
+            let line = line.unwrap();
+            match line.strip_prefix("child ") {
+                // The child answers in our place.
+                Some(command) => writeln!(self.child.as_mut().unwrap().1, "{command}").unwrap(),
+                None if line == "traceme" => trace_me(),
+                None if line == "stay" => stay(),
+                None if line == "go_on_in_a_thread" => self.go_on_in_a_thread(),
+                None => answer(&self.carry_out(&line)),
+            }
+        }
+        exit_at_once()
+    }
+
+    fn carry_out(&mut self, line: &str) -> String {
+        let mut words = line.split(' ');
+        let command = words.next().unwrap();
+        let argument = words.next().unwrap_or_default();
+        match command {
+            "try_lock" => {
+                return reply(self.lockfile.try_lock().map(|guard| self.guard = Some(guard)));
+            }
+            "verify" => return reply(self.guard.as_ref().unwrap().verify()),
+            "adopt" => return reply(self.guard.as_mut().unwrap().adopt()),
+            "unlock" => return reply(self.guard.take().unwrap().unlock()),
+            "owner" => match self.lockfile.owner() {
+                Ok(owner) => return format!("{owner:?}"),
+                Err(error) => return reply(Err(error)),
+            },
+            "drop" => drop(self.guard.take().unwrap()),
+            "panic" => self.panic_while_holding(),
+            "count" => self.count(argument.parse().unwrap()),
+            "kernel_lock_only" => self.lockfile = self.lockfile.clone().kernel_lock_only(),
+            "mode" => self.lockfile = self.lockfile.clone().mode(octal(argument)),
+            "pid" => return process::id().to_string(),
+            "fork" => self.fork(),
+            "end_child" => {
+                let (pid, commands) = self.child.take().unwrap();
+                drop(commands);
+                waitpid(pid, None).unwrap();
+            }
+            "fork_in_a_thread_when_told" => fork_when_told(self.lockfile.path()),
+            "park_a_thread" => return park_a_thread(),
+            "umask" => drop(umask(Mode::from_bits_truncate(octal(argument)))),
+            "become" => become_user(argument.parse().unwrap()),
+            "limit_files" => {
+                let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+                setrlimit(Resource::RLIMIT_NOFILE, argument.parse().unwrap(), hard).unwrap();
+            }
+            "limit_file_size" => {
+                let limit = argument.parse().unwrap();
+                // SAFETY: SIG_IGN runs no code.
+                unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.unwrap();
+                setrlimit(Resource::RLIMIT_FSIZE, limit, limit).unwrap();
+            }
+            "hide_proc" => hide_proc(),
+            "enter_pid_namespace" => {
+                unshare(CloneFlags::CLONE_NEWPID).unwrap();
+                self.fork();
+            }
+            "fork_with_pid" => {
+                let pid: u32 = argument.parse().unwrap();
+                fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
+                self.fork();
+                assert_eq!(self.child.as_ref().unwrap().0.as_raw().cast_unsigned(), pid);
+            }
+            "refuse" => refuse(argument),
+            _ => panic!("no such command: {line}"),
+        }
+        OK.to_owned()
+    }
+
+    /// Adds to the number in a file as often as told, each time under the lock.
+    fn count(&mut self, rounds: u32) {
+        let file = self.lockfile.path().with_file_name("count");
+        for _ in 0..rounds {
+            let guard = lock_spinning(&self.lockfile);
+            let count: u32 = fs::read_to_string(&file).unwrap().parse().unwrap();
+            fs::write(&file, (count + 1).to_string()).unwrap();
+            guard.unlock().unwrap();
+        }
+    }
+
+    fn panic_while_holding(&mut self) {
+        let guard = self.guard.take().unwrap();
+        let result = panic::catch_unwind(move || {
+            let _guard = guard;
+            panic::resume_unwind(Box::new("while holding"));
+        });
+        assert!(result.is_err());
+    }
+
+    /// Forks a child with a copy of everything, which carries out the commands that start with `child`.
+    fn fork(&mut self) {
+        let (reader, writer) = pipe().unwrap();
+        // SAFETY: the harness's thread, which the child lacks, only waits and holds no lock.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child } => self.child = Some((child, writer.into())),
+            ForkResult::Child => {
+                drop(writer);
+                self.obey(BufReader::new(File::from(reader)))
+            }
+        }
+    }
+
+    /// Ends this thread, the first of a forked child; a second one goes on.
+    fn go_on_in_a_thread(&mut self) -> ! {
+        let mut state = State {
+            lockfile: self.lockfile.clone(),
+            guard: self.guard.take(),
+            child: self.child.take(),
+        };
+        let first = gettid();
+        thread::spawn(move || {
+            let is_zombie = || {
+                let stat = fs::read_to_string(format!("/proc/{first}/stat")).unwrap();
+                stat.contains(") Z ")
+            };
+            while !is_zombie() {
+                thread::yield_now();
+            }
+            answer(OK);
+            state.obey(BufReader::new(io::stdin()))
+        });
+        // SAFETY: the system call ends this thread and nothing else; its stack stays mapped.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+        unreachable!()
+    }
+}
+
+fn reply(result: Result<(), Error>) -> String {
+    match result {
+        Ok(()) => OK.to_owned(),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+fn octal(text: &str) -> u32 {
+    u32::from_str_radix(text, 8).unwrap()
+}
+
+/// Lets the process that started this one trace it, and stops until it does.
+fn trace_me() {
+    match ptrace::traceme() {
+        Ok(()) => {
+            answer(&gettid().to_string());
+            raise(Signal::SIGSTOP).unwrap();
+        }
+        Err(errno) => answer(errno.desc()),
+    }
+}
+
+/// Lives on when the commands end, until it is killed.
+fn stay() -> ! {
+    answer(OK);
+    loop {
+        thread::park();
+    }
+}
+
+fn park_a_thread() -> String {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        sender.send(gettid()).unwrap();
+        loop {
+            thread::park();
+        }
+    });
+    receiver.recv().unwrap().to_string()
+}
+
+/// Has another thread fork a child when the test opens a fifo; the child lives as long as the peer.
+fn fork_when_told(path: &Path) {
+    let (told, forked) = (path.with_extension("tell"), path.with_extension("forked"));
+    let (ends_with_us, writer) = pipe().unwrap();
+    mkfifo(&told, Mode::S_IRWXU).unwrap();
+    mkfifo(&forked, Mode::S_IRWXU).unwrap();
+    thread::spawn(move || {
+        File::open(told).unwrap();
+        // SAFETY: the child makes system calls only.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { .. } => {
+                File::options().write(true).open(forked).unwrap();
+                std::mem::forget(writer);
+            }
+            ForkResult::Child => {
+                drop(writer);
+                let _ = nix::unistd::read(ends_with_us, &mut [0]);
+                exit_at_once()
+            }
+        }
+    });
+}
+
+fn become_user(id: u32) {
+    setgroups(&[]).unwrap();
+    setgid(Gid::from_raw(id)).unwrap();
+    setuid(Uid::from_raw(id)).unwrap();
+}
+
+fn hide_proc() {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+        .unwrap();
+    mount(Some("tmpfs"), "/proc", Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+}
+
+/// Has the kernel refuse a kind of system call from now on, as another kernel or file system does.
+fn refuse(what: &str) {
+    let flags = |argument, bits: i32| {
+        let bits = u64::from(bits.cast_unsigned());
+        let carries_bits = SeccompCondition::new(
+            argument,
+            SeccompCmpArgLen::Dword,
+            SeccompCmpOp::MaskedEq(bits),
+            bits,
+        );
+        vec![SeccompRule::new(vec![carries_bits.unwrap()]).unwrap()]
+    };
+    let (call, rules, errno) = match what {
+        "tmpfile" => (libc::SYS_openat, flags(2, libc::O_TMPFILE), libc::EOPNOTSUPP),
+        "link_by_empty_path" => (libc::SYS_linkat, flags(4, libc::AT_EMPTY_PATH), libc::ENOENT),
+        "link_by_proc" => (libc::SYS_linkat, flags(4, libc::AT_SYMLINK_FOLLOW), libc::ENOENT),
+        "rename_noreplace" => (libc::SYS_renameat2, vec![], libc::EINVAL),
+        "flock" => (libc::SYS_flock, vec![], libc::EOPNOTSUPP),
+        _ => panic!("no such system call: {what}"),
+    };
+    let filter = SeccompFilter::new(
+        BTreeMap::from([(call, rules)]),
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno.cast_unsigned()),
+        env::consts::ARCH.try_into().unwrap(),
+    );
+    let program = seccompiler::BpfProgram::try_from(filter.unwrap()).unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+}

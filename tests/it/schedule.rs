@@ -1,0 +1,167 @@
+//! Another process comes in at every point: never two owners, and no owner where there is none.
+//!
+//! One process is stopped before each of its system calls in turn, and this one does its worst there.
+
+use std::fs::File;
+
+use nix::libc;
+use pidlockfile::Error;
+
+use crate::peer::Peer;
+use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of, require};
+use crate::trace::Traced;
+
+/// What a process may find at the path, without an owner.
+pub const START: &[fn(&Sandbox)] =
+    &[|_| (), |sandbox| sandbox.plant(record_of(DEAD_PID)), |sandbox| sandbox.plant("junk")];
+
+/// What the kernel or the file system refuses, and so each way of publishing.
+pub const PUBLISHING: &[&[&str]] = &[
+    &[],
+    &["link_by_empty_path"],
+    &["tmpfile"],
+    &["tmpfile", "rename_noreplace"],
+    &["link_by_empty_path", "link_by_proc"],
+];
+
+/// Runs `test` with a peer stopped before each system call of `try_lock`: from each start, for each way
+/// of publishing.
+fn at_each_call_of_try_lock(test: impl Fn(&Sandbox, Traced, &str)) {
+    for (start, plant) in START.iter().enumerate() {
+        for refused in PUBLISHING {
+            for nth in 0.. {
+                let sandbox = Sandbox::new();
+                plant(&sandbox);
+                let mut peer = Peer::at(&sandbox.path());
+                for call in *refused {
+                    peer.must(&format!("refuse {call}"));
+                }
+                let traced = Traced::new(peer);
+                require!(traced.is_some(), "tracing is forbidden");
+                let mut traced = traced.unwrap();
+                if !traced.run_to_nth("try_lock", nth) {
+                    assert!(nth >= 6, "only {nth} system calls were seen");
+                    break;
+                }
+                test(&sandbox, traced, &format!("start {start}, {refused:?}, before call {nth}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn of_two_that_try_at_once_exactly_one_gets_the_lock() {
+    at_each_call_of_try_lock(|sandbox, stopped, point| match sandbox.lockfile().try_lock() {
+        Ok(guard) => {
+            let mut peer = stopped.go_on();
+            let answer = peer.answer();
+            assert!(answer.starts_with("Busy {"), "{point}: {answer}");
+            guard.verify().unwrap();
+            guard.unlock().unwrap();
+            sandbox.assert_free_and_clean();
+        }
+        Err(Error::Busy { kernel_locked: true, .. }) => {
+            let mut peer = stopped.go_on();
+            assert_eq!(peer.answer(), "ok", "{point}");
+            assert!(sandbox.lockfile().try_lock().is_err(), "{point}");
+            peer.must("unlock");
+            sandbox.assert_free_and_clean();
+        }
+        Err(error) => panic!("{point}: {error}"),
+    });
+}
+
+#[test]
+fn an_owner_that_has_come_and_gone_in_between_is_in_nobodys_way() {
+    at_each_call_of_try_lock(|sandbox, stopped, point| {
+        if let Ok(guard) = sandbox.lockfile().try_lock() {
+            guard.unlock().unwrap();
+        }
+        let mut peer = stopped.go_on();
+        assert_eq!(peer.answer(), "ok", "{point}");
+        peer.must("unlock");
+        sandbox.assert_free_and_clean();
+    });
+}
+
+#[test]
+fn a_release_never_shows_the_name_without_its_kernel_lock() {
+    for release in ["unlock", "drop"] {
+        for nth in 0.. {
+            let sandbox = Sandbox::new();
+            let traced = Traced::new(Peer::holding(&sandbox.path()));
+            require!(traced.is_some(), "tracing is forbidden");
+            let mut traced = traced.unwrap();
+            if !traced.run_to_nth(release, nth) {
+                assert!(nth >= 5, "only {nth} system calls were seen");
+                break;
+            }
+            let name_was_there = sandbox.path().exists();
+            match sandbox.lockfile().try_lock() {
+                Ok(guard) => {
+                    assert!(!name_was_there, "taken over before call {nth} of {release}");
+                    assert_eq!(traced.go_on().answer(), "ok");
+                    guard.unlock().unwrap();
+                }
+                Err(Error::Busy { kernel_locked: true, .. }) => {
+                    assert_eq!(traced.go_on().answer(), "ok");
+                }
+                Err(error) => panic!("before call {nth} of {release}: {error}"),
+            }
+            sandbox.assert_free_and_clean();
+        }
+    }
+}
+
+#[test]
+fn a_waiter_that_probes_a_removed_file_makes_nobody_else_see_a_lock() {
+    let sandbox = Sandbox::new();
+    let guard = sandbox.lock();
+    let probed_by_another = File::open(sandbox.path()).unwrap();
+    let traced = Traced::new(Peer::at(&sandbox.path()));
+    require!(traced.is_some(), "tracing is forbidden");
+    let mut traced = traced.unwrap();
+    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
+
+    guard.unlock().unwrap();
+    probed_by_another.try_lock().unwrap();
+    let mut peer = traced.go_on();
+    assert_eq!(peer.answer(), "ok");
+}
+
+#[test]
+fn a_stale_file_that_was_replaced_before_its_removal_keeps_its_successor() {
+    let sandbox = Sandbox::new();
+    sandbox.plant(record_of(DEAD_PID));
+    let traced = Traced::new(Peer::at(&sandbox.path()));
+    require!(traced.is_some(), "tracing is forbidden");
+    let mut traced = traced.unwrap();
+    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
+
+    let guard = sandbox.lock();
+    let mut peer = traced.go_on();
+    assert!(peer.answer().starts_with("Busy {"));
+    guard.verify().unwrap();
+}
+
+#[test]
+fn a_child_forked_in_the_middle_of_a_probe_keeps_no_kernel_lock() {
+    let sandbox = Sandbox::new();
+    let bystander = Bystander::new();
+    sandbox.plant(record_of(bystander.pid()));
+    let mut peer = Peer::at(&sandbox.path());
+    peer.must("fork_in_a_thread_when_told");
+    let traced = Traced::new(peer);
+    require!(traced.is_some(), "tracing is forbidden");
+    let mut traced = traced.unwrap();
+    // It has the kernel lock of a file that it is about to find owned.
+    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_pread64));
+    File::options().write(true).open(sandbox.path().with_extension("tell")).unwrap();
+    File::open(sandbox.path().with_extension("forked")).unwrap();
+    let mut peer = traced.go_on();
+    assert!(peer.answer().starts_with("Busy {"));
+
+    // The child lives on with a copy of the descriptor, and yet:
+    drop(bystander);
+    sandbox.lock().unlock().unwrap();
+}

@@ -1,0 +1,163 @@
+//! Stops a peer before any system call of a command, by ptrace(2): so a test picks the schedule.
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::peer::Peer;
+
+/// A peer whose system calls are watched.
+///
+/// Only the thread that started the peer may trace it: a test does all of it in its own thread.
+pub struct Traced {
+    pub peer: Peer,
+    thread: Pid,
+}
+
+/// A system call that the peer is about to make.
+pub struct Call {
+    pub number: i64,
+    arguments: [u64; 6],
+}
+
+impl Traced {
+    /// Takes control of a peer; `None` where tracing is forbidden.
+    pub fn new(mut peer: Peer) -> Option<Traced> {
+        let thread = peer.ask("traceme").parse().ok().map(Pid::from_raw)?;
+        peer.traced_thread = Some(thread);
+        Some(Traced::stopped(peer, thread))
+    }
+
+    /// Takes control of the child that a peer has forked; `None` where tracing is forbidden.
+    pub fn child_of(mut peer: Peer) -> Option<Traced> {
+        let child = Pid::from_raw(peer.ask("child pid").parse().unwrap());
+        ptrace::attach(child).ok()?;
+        Some(Traced::stopped(peer, child))
+    }
+
+    fn stopped(peer: Peer, thread: Pid) -> Traced {
+        assert_eq!(wait_for(thread), Ok(WaitStatus::Stopped(thread, Signal::SIGSTOP)));
+        let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_EXITKILL;
+        ptrace::setoptions(thread, options).unwrap();
+        Traced { peer, thread }
+    }
+
+    /// Gives the peer a command, and stops it before the first system call for which `here` says so.
+    /// Where there is none, it is stopped before its answer, and this says `false`.
+    pub fn run_to(&mut self, command: &str, mut here: impl FnMut(&Call) -> bool) -> bool {
+        self.peer.tell(command);
+        while !self.next_call().reads_a_command() {}
+        loop {
+            let call = self.next_call();
+            if call.writes_an_answer() {
+                return false;
+            }
+            if !call.is_noise() && here(&call) {
+                return true;
+            }
+        }
+    }
+
+    /// As [`run_to`](Self::run_to) the system call with this index.
+    pub fn run_to_nth(&mut self, command: &str, nth: usize) -> bool {
+        let mut index = 0;
+        self.run_to(command, |_| {
+            index += 1;
+            index == nth + 1
+        })
+    }
+
+    /// Gives the peer a command and lists the system calls with which it carries it out.
+    pub fn calls(&mut self, command: &str) -> Vec<i64> {
+        let mut calls = Vec::new();
+        self.run_to(command, |call| {
+            calls.push(call.number);
+            false
+        });
+        calls
+    }
+
+    pub fn child_pid(&self) -> u32 {
+        self.thread.as_raw().cast_unsigned()
+    }
+
+    /// Kills a child, and has the peer that forked it reap it.
+    pub fn kill_child(mut self) -> Peer {
+        kill(self.thread, Signal::SIGKILL).unwrap();
+        assert!(matches!(wait_for(self.thread), Ok(WaitStatus::Signaled(..))));
+        self.peer.must("end_child");
+        self.peer
+    }
+
+    /// Lets the peer go.
+    pub fn go_on(mut self) -> Peer {
+        ptrace::detach(self.thread, None).unwrap();
+        self.peer.traced_thread = None;
+        self.peer
+    }
+
+    /// Makes the call before which the peer is stopped fail with `errno`, and lets the peer go.
+    #[cfg(target_arch = "x86_64")]
+    pub fn go_on_failing(self, errno: Errno) -> Peer {
+        let mut registers = ptrace::getregs(self.thread).unwrap();
+        registers.orig_rax = u64::MAX; // no call has this number
+        ptrace::setregs(self.thread, registers).unwrap();
+        self.go_on_reporting(errno)
+    }
+
+    /// Lets the call before which the peer is stopped go through, reports `errno` for it all the same,
+    /// and lets the peer go.
+    #[cfg(target_arch = "x86_64")]
+    pub fn go_on_reporting(self, errno: Errno) -> Peer {
+        ptrace::syscall(self.thread, None).unwrap();
+        assert_eq!(wait_for(self.thread), Ok(WaitStatus::PtraceSyscall(self.thread)));
+        let mut registers = ptrace::getregs(self.thread).unwrap();
+        registers.rax = i64::from(-(errno as i32)).cast_unsigned();
+        ptrace::setregs(self.thread, registers).unwrap();
+        self.go_on()
+    }
+
+    fn next_call(&mut self) -> Call {
+        let mut pending = None;
+        loop {
+            ptrace::syscall(self.thread, pending.take()).unwrap();
+            match wait_for(self.thread).unwrap() {
+                WaitStatus::PtraceSyscall(_) => {
+                    let info = ptrace::syscall_info(self.thread).unwrap();
+                    if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
+                        // SAFETY: `op` says that this is the union's field.
+                        let entry = unsafe { info.u.entry };
+                        let number = entry.nr.cast_signed();
+                        return Call { number, arguments: entry.args };
+                    }
+                }
+                WaitStatus::Stopped(_, signal) => pending = Some(signal),
+                ended => panic!("the traced peer ended: {ended:?}"),
+            }
+        }
+    }
+}
+
+impl Call {
+    fn reads_a_command(&self) -> bool {
+        self.number == libc::SYS_read
+    }
+
+    fn writes_an_answer(&self) -> bool {
+        self.number == libc::SYS_write && self.arguments[0] == 1
+    }
+
+    /// The allocator's calls, and the check that a debug build makes of each descriptor it closes.
+    fn is_noise(&self) -> bool {
+        [libc::SYS_brk, libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mremap].contains(&self.number)
+            || self.number == libc::SYS_fcntl && self.arguments[1] == libc::F_GETFD as u64
+    }
+}
+
+/// Waits for a change of a traced thread, which need not be the first of its process.
+pub fn wait_for(thread: Pid) -> nix::Result<WaitStatus> {
+    waitpid(thread, Some(WaitPidFlag::__WALL))
+}

@@ -2,6 +2,9 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use nix::libc;
 
 use crate::peer::Peer;
 use crate::sandbox::{Bystander, DEAD_PID, Sandbox, is_root, record_of, require};
@@ -29,8 +32,11 @@ fn every_way_of_publishing_gives_a_lock_and_leaves_nothing() {
 
 #[test]
 fn each_way_of_publishing_is_really_taken() {
-    use nix::libc::{SYS_linkat, SYS_renameat2};
-    let ways = [vec![SYS_linkat], vec![SYS_linkat, SYS_linkat], vec![SYS_renameat2]];
+    let ways = [
+        vec![libc::SYS_linkat],
+        vec![libc::SYS_linkat, libc::SYS_linkat],
+        vec![libc::SYS_renameat2],
+    ];
     for (refused, way) in PUBLISHING.iter().zip(ways) {
         let sandbox = Sandbox::new();
         let mut peer = Peer::at(&sandbox.path());
@@ -40,7 +46,7 @@ fn each_way_of_publishing_is_really_taken() {
         let traced = Traced::new(peer);
         require!(traced.is_some(), "tracing is forbidden");
         let mut calls = traced.unwrap().calls("try_lock");
-        calls.retain(|call| [SYS_linkat, SYS_renameat2].contains(call));
+        calls.retain(|call| [libc::SYS_linkat, libc::SYS_renameat2].contains(call));
         assert_eq!(calls, way, "{refused:?}");
     }
 }
@@ -109,4 +115,43 @@ fn a_live_pid_in_a_leftover_keeps_it_from_nothing() {
     fs::write(sandbox.dir().join(LEFTOVER), record_of(bystander.pid())).unwrap();
     peer_without_tmpfile(&sandbox).must("try_lock");
     assert!(!sandbox.dir().join(LEFTOVER).exists());
+}
+
+/// Stops a peer that publishes through a named temporary before a system call, once that is there.
+fn stopped_with_a_temporary(sandbox: &Sandbox, call: i64) -> Option<(Traced, PathBuf)> {
+    let mut traced = Traced::new(peer_without_tmpfile(sandbox))?;
+    assert!(traced.run_to("try_lock", |next| next.number == call));
+    let names = sandbox.names();
+    assert_eq!(names.len(), 1, "{names:?}");
+    Some((traced, sandbox.dir().join(&names[0])))
+}
+
+#[test]
+fn a_temporary_that_was_taken_for_a_leftover_before_it_was_locked_is_given_up() {
+    let sandbox = Sandbox::new();
+    let stopped = stopped_with_a_temporary(&sandbox, libc::SYS_flock);
+    require!(stopped.is_some(), "tracing is forbidden");
+    let (traced, temporary) = stopped.unwrap();
+    let mut other = peer_without_tmpfile(&sandbox);
+    other.must("try_lock");
+    other.must("unlock");
+    assert!(!temporary.exists());
+    // The worst that can be in its place now.
+    fs::write(&temporary, "somebody else's").unwrap();
+    let mut peer = traced.go_on();
+    assert_eq!(peer.answer(), "ok");
+    peer.must("verify");
+    assert_eq!(sandbox.record(), record_of(peer.pid()));
+}
+
+#[test]
+fn a_temporary_that_an_outsider_removed_is_made_again() {
+    let sandbox = Sandbox::new();
+    let stopped = stopped_with_a_temporary(&sandbox, libc::SYS_renameat2);
+    require!(stopped.is_some(), "tracing is forbidden");
+    let (traced, temporary) = stopped.unwrap();
+    fs::remove_file(temporary).unwrap();
+    let mut peer = traced.go_on();
+    assert_eq!(peer.answer(), "ok");
+    peer.must("verify");
 }

@@ -55,6 +55,6 @@ fn a_shared_flock_keeps_us_out_too() {
     let reader = File::open(sandbox.path()).unwrap();
     reader.try_lock_shared().unwrap();
     assert!(matches!(sandbox.lockfile().try_lock(), Err(Error::Busy { kernel_locked: true, .. })));
-    drop(reader);
+    reader.unlock().unwrap();
     sandbox.assert_free_and_clean();
 }

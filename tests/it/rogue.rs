@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pidlockfile::{Error, LockGuard};
+use pidlockfile::Error;
 
 use crate::peer::Peer;
 use crate::sandbox::{DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require, set_mode};
@@ -92,9 +92,9 @@ fn the_lock_of_whoever_took_it_after_an_rm_is_left_alone() {
 #[test]
 fn a_file_of_a_dead_process_in_our_place_is_left_for_the_next_to_judge() {
     let sandbox = Sandbox::new();
-    let guard: LockGuard = sandbox.lock();
+    let mut owner = Peer::holding(&sandbox.path());
     sandbox.plant(record_of(DEAD_PID));
-    assert_rogue(&sandbox, guard.unlock());
+    owner.must_fail("unlock", "RogueDeletion");
     sandbox.assert_free_and_clean();
 }
 

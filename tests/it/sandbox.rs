@@ -41,6 +41,9 @@ impl Sandbox {
         Lockfile::new(self.path()).unwrap()
     }
 
+    /// Takes the lock in this process. Where its kernel lock must be free again at a known moment, a
+    /// [`Peer`](crate::peer::Peer) holds it: a test that starts a process just now copies our files into
+    /// it until execve(2).
     pub fn lock(&self) -> LockGuard {
         self.lockfile().try_lock().unwrap()
     }

@@ -116,14 +116,14 @@ fn a_release_never_shows_the_name_without_its_kernel_lock() {
 #[test]
 fn a_waiter_that_probes_a_removed_file_makes_nobody_else_see_a_lock() {
     let sandbox = Sandbox::new();
-    let guard = sandbox.lock();
+    let mut owner = Peer::holding(&sandbox.path());
     let probed_by_another = File::open(sandbox.path()).unwrap();
     let traced = Traced::new(Peer::at(&sandbox.path()));
     require!(traced.is_some(), "tracing is forbidden");
     let mut traced = traced.unwrap();
     assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
 
-    guard.unlock().unwrap();
+    owner.must("unlock");
     probed_by_another.try_lock().unwrap();
     let mut peer = traced.go_on();
     assert_eq!(peer.answer(), "ok");

@@ -47,9 +47,13 @@ impl Traced {
 
     /// Gives the peer a command, and stops it before the first system call for which `here` says so.
     /// Where there is none, it is stopped before its answer, and this says `false`.
-    pub fn run_to(&mut self, command: &str, mut here: impl FnMut(&Call) -> bool) -> bool {
+    pub fn run_to(&mut self, command: &str, here: impl FnMut(&Call) -> bool) -> bool {
         self.peer.tell(command);
         while !self.next_call().reads_a_command() {}
+        self.run_on_to(here)
+    }
+
+    fn run_on_to(&mut self, mut here: impl FnMut(&Call) -> bool) -> bool {
         loop {
             let call = self.next_call();
             if call.writes_an_answer() {
@@ -75,6 +79,17 @@ impl Traced {
         let mut calls = Vec::new();
         self.run_to(command, |call| {
             calls.push(call.number);
+            true
+        });
+        calls.append(&mut self.rest_of_calls());
+        calls
+    }
+
+    /// Lists the system calls that the peer makes from here to its answer.
+    pub fn rest_of_calls(&mut self) -> Vec<i64> {
+        let mut calls = Vec::new();
+        self.run_on_to(|call| {
+            calls.push(call.number);
             false
         });
         calls
@@ -99,25 +114,23 @@ impl Traced {
         self.peer
     }
 
-    /// Makes the call before which the peer is stopped fail with `errno`, and lets the peer go.
+    /// Makes the call before which the peer is stopped fail with `errno`.
     #[cfg(target_arch = "x86_64")]
-    pub fn go_on_failing(self, errno: Errno) -> Peer {
+    pub fn fail(&mut self, errno: Errno) {
         let mut registers = ptrace::getregs(self.thread).unwrap();
         registers.orig_rax = u64::MAX; // no call has this number
         ptrace::setregs(self.thread, registers).unwrap();
-        self.go_on_reporting(errno)
+        self.report(errno);
     }
 
-    /// Lets the call before which the peer is stopped go through, reports `errno` for it all the same,
-    /// and lets the peer go.
+    /// Lets the call before which the peer is stopped go through, and reports `errno` for it all the same.
     #[cfg(target_arch = "x86_64")]
-    pub fn go_on_reporting(self, errno: Errno) -> Peer {
+    pub fn report(&mut self, errno: Errno) {
         ptrace::syscall(self.thread, None).unwrap();
         assert_eq!(wait_for(self.thread), Ok(WaitStatus::PtraceSyscall(self.thread)));
         let mut registers = ptrace::getregs(self.thread).unwrap();
         registers.rax = i64::from(-(errno as i32)).cast_unsigned();
         ptrace::setregs(self.thread, registers).unwrap();
-        self.go_on()
     }
 
     fn next_call(&mut self) -> Call {

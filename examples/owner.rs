@@ -1,0 +1,38 @@
+//! Says who holds a lock, for a person or a script.
+//!
+//! `cargo run --example owner -- /tmp/demo.pid`
+//!
+//! Exit status: 0 if a running process is recorded, 1 if there is no file or a stale one, 2 for errors.
+
+use std::env;
+use std::process::ExitCode;
+
+use pidlockfile::{Error, Lockfile};
+
+fn main() -> ExitCode {
+    let Some(path) = env::args_os().nth(1) else {
+        eprintln!("usage: owner PATH");
+        return ExitCode::from(2);
+    };
+    match Lockfile::new(path).and_then(|lockfile| lockfile.owner()) {
+        Ok(Some(pid)) => {
+            println!("{pid}");
+            ExitCode::SUCCESS
+        }
+        Ok(None) => {
+            eprintln!("owner: nobody");
+            ExitCode::from(1)
+        }
+        Err(error @ (Error::DeadOwner { .. } | Error::InvalidPid { .. })) => {
+            eprintln!("owner: nobody ({error})");
+            ExitCode::from(1)
+        }
+        Err(error) => {
+            match std::error::Error::source(&error) {
+                Some(cause) => eprintln!("owner: {error}: {cause}"),
+                None => eprintln!("owner: {error}"),
+            }
+            ExitCode::from(2)
+        }
+    }
+}

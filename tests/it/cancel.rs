@@ -6,15 +6,15 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
-use std::{env, io, thread};
+use std::time::{Duration, Instant};
+use std::{env, fs, io, iter, thread};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::unistd::{ForkResult, Pid, fork, gettid};
 use pidlockfile::retry::{Attempt, CancelToken, GaveUp, RetryError, RetryPolicy};
 
 use crate::sandbox::Sandbox;
@@ -66,6 +66,38 @@ fn be_cancelled_by_a_thread(token: &CancelToken) {
         });
         assert_cancelled_in_its_sleep(&wait(token, |_| waits.send(()).unwrap()));
     });
+}
+
+/// The shortest time of twenty from cancelling a wait that is asleep to its end. The shortest, because
+/// the machine may be busy with other things; a wait that looked now and then would be slow each time.
+pub fn quickest_end(wait: impl Fn(&CancelToken, &dyn Fn()) + Sync) -> Duration {
+    let times = iter::repeat_with(|| {
+        let token = CancelToken::new().unwrap();
+        thread::scope(|scope| {
+            let (waits, it_waits) = mpsc::channel();
+            let (wait, token) = (&wait, &token);
+            let waiter = scope.spawn(move || {
+                wait(token, &|| waits.send(gettid()).unwrap());
+                Instant::now()
+            });
+            let stat = format!("/proc/self/task/{}/stat", it_waits.recv().unwrap());
+            while !fs::read_to_string(&stat).unwrap().contains(") S ") {
+                thread::yield_now();
+            }
+            let cancelled = Instant::now();
+            token.cancel();
+            waiter.join().unwrap().saturating_duration_since(cancelled)
+        })
+    });
+    times.take(20).min().unwrap()
+}
+
+#[test]
+fn a_sleep_ends_as_soon_as_it_is_cancelled() {
+    let quickest = quickest_end(|token, waits| {
+        assert_cancelled_in_its_sleep(&wait(token, |_| waits()));
+    });
+    assert!(quickest < Duration::from_millis(5), "{quickest:?}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use pidlockfile::retry::{CancelToken, GaveUp, RetryPolicy, acquire_with_retry_as
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use crate::cancel::quickest_end;
 use crate::sandbox::Sandbox;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -231,6 +232,18 @@ async fn another_thread_ends_the_sleeps_of_two_runs_that_share_a_token() {
         assert!(error.elapsed < SOON && error.last.is_some());
     }
     cancel.join().unwrap();
+}
+
+#[test]
+fn a_sleep_ends_as_soon_as_it_is_cancelled() {
+    let policy = RetryPolicy::fixed(LONG).with_max_elapsed(LONG);
+    let quickest = quickest_end(|token, waits| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let run = policy.run().on_wait(|_| waits()).cancel_on(token);
+        let error = runtime.block_on(run.call_async(|| ready(Err::<(), _>(would_block()))));
+        assert_eq!(error.unwrap_err().reason, GaveUp::Cancelled);
+    });
+    assert!(quickest < Duration::from_millis(5), "{quickest:?}");
 }
 
 #[tokio::test(start_paused = true)]

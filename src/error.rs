@@ -119,6 +119,17 @@ impl Error {
         }
     }
 
+    /// The nearest thing that `std::io` has a word for.
+    pub(crate) fn io_kind(&self) -> io::ErrorKind {
+        match self {
+            Error::Busy { .. } | Error::NotExist { .. } => io::ErrorKind::WouldBlock,
+            Error::NeedAbsPath { .. } | Error::NotAFile { .. } => io::ErrorKind::InvalidInput,
+            Error::InvalidPid { .. } | Error::DeadOwner { .. } => io::ErrorKind::InvalidData,
+            Error::RogueDeletion { .. } | Error::NotAdopted { .. } => io::ErrorKind::Other,
+            Error::Io { source, .. } => source.kind(),
+        }
+    }
+
     /// Turns an I/O error into ours: `.map_err(Error::io("open", path))`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { action, path: path.to_owned(), source }
@@ -129,13 +140,6 @@ impl Error {
 /// The `Error` itself is inside: [`io::Error::get_ref`].
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
-        let kind = match &error {
-            Error::Busy { .. } | Error::NotExist { .. } => io::ErrorKind::WouldBlock,
-            Error::NeedAbsPath { .. } | Error::NotAFile { .. } => io::ErrorKind::InvalidInput,
-            Error::InvalidPid { .. } | Error::DeadOwner { .. } => io::ErrorKind::InvalidData,
-            Error::RogueDeletion { .. } | Error::NotAdopted { .. } => io::ErrorKind::Other,
-            Error::Io { source, .. } => source.kind(),
-        };
-        io::Error::new(kind, error)
+        io::Error::new(error.io_kind(), error)
     }
 }

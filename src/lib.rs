@@ -80,6 +80,8 @@
 #[cfg(not(unix))]
 compile_error!("pidlockfile needs flock(2) and pid files, which only Unix has");
 
+#[cfg(feature = "retry")]
+pub mod retry;
 mod lockfile;
 mod publish;
 mod incumbent;

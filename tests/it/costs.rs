@@ -29,7 +29,7 @@ unsafe impl GlobalAlloc for Counting {
 static COUNTING: Counting = Counting;
 
 /// How often `work` asks for memory, in this thread.
-fn allocations(work: impl FnOnce()) -> usize {
+pub fn allocations(work: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.get();
     work();
     ALLOCATIONS.get() - before

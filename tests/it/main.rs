@@ -4,8 +4,12 @@ mod peer;
 mod sandbox;
 mod trace;
 
+#[cfg(feature = "retry")]
+mod cancel;
 mod crash;
 mod costs;
+#[cfg(feature = "retry")]
+mod daemon;
 mod errors;
 mod exclusion;
 mod fallback;
@@ -15,6 +19,16 @@ mod fork;
 mod nfs;
 mod paths;
 mod record;
+#[cfg(feature = "retry")]
+mod retry;
+#[cfg(feature = "tokio")]
+mod retry_async;
+#[cfg(feature = "retry")]
+mod retry_policy;
+#[cfg(feature = "serde")]
+mod retry_serde;
+#[cfg(feature = "tracing")]
+mod retry_tracing;
 mod rogue;
 mod schedule;
 mod stale;

@@ -1,0 +1,127 @@
+//! A policy of the caller's own, checked before it is used.
+
+use std::time::Duration;
+
+use crate::retry::{Jitter, RetryPolicy};
+
+/// A [`RetryPolicy`] in the making; what is not set is as in the default one.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use pidlockfile::retry::{InvalidPolicy, Jitter, RetryPolicy};
+///
+/// # fn main() -> Result<(), InvalidPolicy> {
+/// let policy = RetryPolicy::builder()
+///     .initial_delay(Duration::from_millis(1))
+///     .max_delay(Duration::from_millis(100))
+///     .jitter(Jitter::Full)
+///     .max_elapsed(None)
+///     .build()?;
+/// assert!(policy.delays().take(1000).all(|delay| delay <= Duration::from_millis(100)));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct RetryPolicyBuilder {
+    unchecked: RetryPolicy,
+}
+
+/// Why a policy makes no sense. Every text begins with the name of the field.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidPolicy {
+    /// The first delay is zero, and so would be all the others.
+    #[error("initial_delay is zero, and so would be every delay after it")]
+    InitialDelay,
+    /// The multiplier is less than 1, infinite or not a number.
+    #[error("multiplier is {0}, and not a finite number of at least 1")]
+    Multiplier(f64),
+    /// The longest delay is shorter than the first one.
+    #[error("max_delay is {max_delay:?}, and less than the initial_delay of {initial_delay:?}")]
+    MaxDelay {
+        /// The first delay.
+        initial_delay: Duration,
+        /// The longest delay.
+        max_delay: Duration,
+    },
+    /// Not even the first attempt is allowed.
+    #[error("max_attempts is zero, and it includes the first attempt")]
+    MaxAttempts,
+}
+
+impl RetryPolicyBuilder {
+    pub(super) fn new() -> RetryPolicyBuilder {
+        RetryPolicyBuilder { unchecked: RetryPolicy::default() }
+    }
+
+    /// Sets the delay after the first attempt, before jitter. Default: 10 ms.
+    pub fn initial_delay(mut self, delay: Duration) -> RetryPolicyBuilder {
+        self.unchecked.initial_delay = delay;
+        self
+    }
+
+    /// Sets the factor by which each delay is longer than the one before. Default: 1.5.
+    pub fn multiplier(mut self, factor: f64) -> RetryPolicyBuilder {
+        self.unchecked.multiplier = factor;
+        self
+    }
+
+    /// Sets the longest delay; jitter does not exceed it either. Default: 250 ms.
+    pub fn max_delay(mut self, delay: Duration) -> RetryPolicyBuilder {
+        self.unchecked.max_delay = delay;
+        self
+    }
+
+    /// Sets how delays are spread. Default: [`Jitter::Equal`].
+    pub fn jitter(mut self, jitter: Jitter) -> RetryPolicyBuilder {
+        self.unchecked.jitter = jitter;
+        self
+    }
+
+    /// Sets the number of attempts, the first included; `None` for any number, the default.
+    pub fn max_attempts(mut self, limit: impl Into<Option<u32>>) -> RetryPolicyBuilder {
+        self.unchecked.max_attempts = limit.into();
+        self
+    }
+
+    /// Sets the time after which a run gives up; `None` for never, zero for a single attempt.
+    /// Default: 10 s.
+    pub fn max_elapsed(mut self, limit: impl Into<Option<Duration>>) -> RetryPolicyBuilder {
+        self.unchecked.max_elapsed = limit.into();
+        self
+    }
+
+    /// Sets the seed of the jitter, which makes every run sleep the same delays; for tests.
+    ///
+    /// `None`, the default, draws a new seed for each run.
+    pub fn seed(mut self, seed: impl Into<Option<u64>>) -> RetryPolicyBuilder {
+        self.unchecked.seed = seed.into();
+        self
+    }
+
+    /// Checks the policy and returns it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPolicy`] if the policy would spin, shrink its delays or make no attempt at all.
+    pub fn build(self) -> Result<RetryPolicy, InvalidPolicy> {
+        let RetryPolicy { initial_delay, multiplier, max_delay, max_attempts, .. } = self.unchecked;
+        if initial_delay.is_zero() {
+            return Err(InvalidPolicy::InitialDelay);
+        }
+        if !multiplier.is_finite() || multiplier < 1.0 {
+            return Err(InvalidPolicy::Multiplier(multiplier));
+        }
+        if max_delay < initial_delay {
+            return Err(InvalidPolicy::MaxDelay { initial_delay, max_delay });
+        }
+        if max_attempts == Some(0) {
+            return Err(InvalidPolicy::MaxAttempts);
+        }
+        Ok(self.unchecked)
+    }
+}

@@ -1,0 +1,405 @@
+//! Ending a wait from outside. What concerns the process as a whole runs in one of its own.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use std::{env, fs, io, iter, thread};
+
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, gettid};
+use pidlockfile::retry::{Attempt, CancelToken, GaveUp, RetryError, RetryPolicy};
+
+use crate::sandbox::Sandbox;
+
+/// Longer than any test takes whose wait is ended, and short enough to see one fail.
+const LONG: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(20);
+
+fn would_block() -> io::Error {
+    io::ErrorKind::WouldBlock.into()
+}
+
+/// Waits for what never comes, in a single long sleep, unless `token` ends it.
+fn wait(
+    token: &CancelToken,
+    on_wait: impl FnMut(&Attempt<'_, io::Error>),
+) -> RetryError<io::Error> {
+    let policy = RetryPolicy::fixed(LONG).with_max_elapsed(LONG);
+    let run = policy.run().on_wait(on_wait).cancel_on(token);
+    run.call(|| Err::<(), _>(would_block())).unwrap_err()
+}
+
+#[track_caller]
+fn assert_cancelled_in_its_sleep(error: &RetryError<io::Error>) {
+    assert_eq!((error.reason, error.attempts), (GaveUp::Cancelled, 1));
+    assert_eq!(error.last.as_ref().unwrap().kind(), io::ErrorKind::WouldBlock);
+    assert!(error.elapsed < SOON, "{error:?}");
+}
+
+fn is_readable(token: &CancelToken) -> bool {
+    poll(&mut [PollFd::new(token.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).unwrap() == 1
+}
+
+/// Sleeps through `sleep`, and is not cancelled.
+fn sleep_undisturbed(token: &CancelToken, sleep: Duration) {
+    let policy = RetryPolicy::fixed(sleep).with_max_elapsed(sleep);
+    let error = policy.run().cancel_on(token).call(|| Err::<(), _>(would_block())).unwrap_err();
+    assert_eq!((error.reason, error.attempts), (GaveUp::Deadline, 2));
+    assert!(error.elapsed >= sleep);
+}
+
+/// Is cancelled by another thread in the middle of a wait, and notices.
+fn be_cancelled_by_a_thread(token: &CancelToken) {
+    thread::scope(|scope| {
+        let (waits, it_waits) = mpsc::channel();
+        scope.spawn(move || {
+            it_waits.recv().unwrap();
+            token.cancel();
+        });
+        assert_cancelled_in_its_sleep(&wait(token, |_| waits.send(()).unwrap()));
+    });
+}
+
+/// The shortest time of twenty from cancelling a wait that is asleep to its end. The shortest, because
+/// the machine may be busy with other things; a wait that looked now and then would be slow each time.
+pub fn quickest_end(wait: impl Fn(&CancelToken, &dyn Fn()) + Sync) -> Duration {
+    let times = iter::repeat_with(|| {
+        let token = CancelToken::new().unwrap();
+        thread::scope(|scope| {
+            let (waits, it_waits) = mpsc::channel();
+            let (wait, token) = (&wait, &token);
+            let waiter = scope.spawn(move || {
+                wait(token, &|| waits.send(gettid()).unwrap());
+                Instant::now()
+            });
+            let stat = format!("/proc/self/task/{}/stat", it_waits.recv().unwrap());
+            while !fs::read_to_string(&stat).unwrap().contains(") S ") {
+                thread::yield_now();
+            }
+            let cancelled = Instant::now();
+            token.cancel();
+            waiter.join().unwrap().saturating_duration_since(cancelled)
+        })
+    });
+    times.take(20).min().unwrap()
+}
+
+#[test]
+fn a_sleep_ends_as_soon_as_it_is_cancelled() {
+    let quickest = quickest_end(|token, waits| {
+        assert_cancelled_in_its_sleep(&wait(token, |_| waits()));
+    });
+    assert!(quickest < Duration::from_millis(5), "{quickest:?}");
+}
+
+#[test]
+fn a_token_cancelled_before_allows_no_attempt() {
+    let token = CancelToken::new().unwrap();
+    token.cancel();
+    let policy = RetryPolicy::default();
+    let run = policy.run().cancel_on(&token);
+    let error = run.call(|| -> Result<(), io::Error> { panic!("an attempt") }).unwrap_err();
+    assert_eq!((error.reason, error.attempts), (GaveUp::Cancelled, 0));
+    assert!(error.last.is_none());
+}
+
+#[test]
+fn a_cancelled_run_leaves_a_free_lock_alone() {
+    let sandbox = Sandbox::new();
+    let token = CancelToken::new().unwrap();
+    token.cancel();
+    let error =
+        RetryPolicy::default().run().cancel_on(&token).acquire(&sandbox.lockfile()).unwrap_err();
+    assert_eq!(error.reason, GaveUp::Cancelled);
+    assert!(sandbox.names().is_empty());
+}
+
+#[test]
+fn another_thread_ends_a_sleep() {
+    be_cancelled_by_a_thread(&CancelToken::new().unwrap());
+}
+
+#[test]
+fn the_hook_ends_the_sleep_that_it_announces() {
+    let token = CancelToken::new().unwrap();
+    assert_cancelled_in_its_sleep(&wait(&token, |_| token.cancel()));
+}
+
+#[test]
+fn one_token_ends_many_waits() {
+    let token = CancelToken::new().unwrap();
+    let (waits, it_waits) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let (waits, token) = (waits.clone(), token.clone());
+            scope.spawn(move || {
+                assert_cancelled_in_its_sleep(&wait(&token, |_| waits.send(()).unwrap()));
+            });
+        }
+        it_waits.iter().take(8).for_each(drop);
+        token.cancel();
+    });
+}
+
+#[test]
+fn cancelling_again_does_nothing() {
+    let token = CancelToken::new().unwrap();
+    // A byte each time would fill the pipe and block.
+    for _ in 0..100_000 {
+        token.cancel();
+    }
+    assert!(token.is_cancelled());
+    let error = RetryPolicy::default()
+        .run()
+        .cancel_on(&token)
+        .call(|| Err::<(), _>(would_block()))
+        .unwrap_err();
+    assert_eq!((error.reason, error.attempts), (GaveUp::Cancelled, 0));
+}
+
+#[test]
+fn clones_share_one_state() {
+    let token = CancelToken::new().unwrap();
+    let other = token.clone();
+    assert!(!token.is_cancelled() && !other.is_cancelled());
+    other.cancel();
+    assert!(token.is_cancelled() && other.is_cancelled());
+    assert_eq!(format!("{token:?}"), "CancelToken { cancelled: true, .. }");
+}
+
+#[test]
+fn the_descriptor_is_readable_once_the_token_is_cancelled() {
+    let token = CancelToken::new().unwrap();
+    assert!(!is_readable(&token));
+    token.cancel();
+    assert!(is_readable(&token));
+    wait(&token, |_| ());
+    assert!(is_readable(&token), "the wait took the byte");
+}
+
+#[test]
+fn a_token_that_is_not_cancelled_lets_the_run_come_to_its_end() {
+    sleep_undisturbed(&CancelToken::new().unwrap(), Duration::from_millis(20));
+}
+
+#[test]
+fn a_token_can_be_shared_between_threads() {
+    fn check<T: Clone + std::fmt::Debug + Send + Sync + 'static>() {}
+    check::<CancelToken>();
+}
+
+/// Runs a function of this file in a process of its own.
+fn process(scenario: &str) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args([&format!("cancel::{scenario}"), "--exact", "--ignored", "--nocapture"])
+        .arg("--test-threads=1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[track_caller]
+fn must_succeed(scenario: &str) {
+    let output = process(scenario).wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+/// Forks a child that runs `work`, which must not panic. The parent gets its pid.
+fn forked(work: impl FnOnce()) -> Pid {
+    // SAFETY: the process of a scenario has no thread that could hold a lock at this point.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            // SAFETY: _exit has no preconditions. An exit would run the test harness a second time.
+            unsafe { libc::_exit(i32::from(result.is_err())) }
+        }
+    }
+}
+
+fn must_end_well(child: Pid) {
+    assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
+}
+
+#[test]
+fn a_sigterm_handler_ends_a_sleep() {
+    let mut waiter = process("waiter_with_a_sigterm_handler");
+    let mut lines = BufReader::new(waiter.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.ends_with("waiting\n") {
+        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "{line}");
+    }
+    kill(Pid::from_raw(waiter.id().cast_signed()), Signal::SIGTERM).unwrap();
+    lines.read_to_string(&mut line).unwrap();
+    let status = waiter.wait().unwrap();
+    assert!(status.success() && line.contains("1 passed"), "{status:?} {:?}", status.signal());
+}
+
+#[test]
+#[ignore = "not a test: a process that waits"]
+fn waiter_with_a_sigterm_handler() {
+    let token = CancelToken::new().unwrap();
+    let handler = token.clone();
+    // SAFETY: `cancel` is async-signal-safe.
+    unsafe { signal_hook::low_level::register(libc::SIGTERM, move || handler.cancel()) }.unwrap();
+    assert_cancelled_in_its_sleep(&wait(&token, |_| {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(b"waiting\n").unwrap();
+        stdout.flush().unwrap();
+    }));
+}
+
+#[test]
+fn a_signal_handler_that_runs_in_the_waiting_thread_ends_its_sleep() {
+    must_succeed("waiter_that_raises_sigterm");
+}
+
+#[test]
+#[ignore = "not a test: a process that waits"]
+fn waiter_that_raises_sigterm() {
+    let token = CancelToken::new().unwrap();
+    let handler = token.clone();
+    // SAFETY: `cancel` is async-signal-safe.
+    unsafe { signal_hook::low_level::register(libc::SIGTERM, move || handler.cancel()) }.unwrap();
+    let error = wait(&token, |_| signal_hook::low_level::raise(libc::SIGTERM).unwrap());
+    assert_cancelled_in_its_sleep(&error);
+}
+
+#[test]
+fn a_signal_that_does_not_cancel_does_not_end_a_sleep() {
+    must_succeed("waiter_that_is_interrupted");
+}
+
+#[test]
+#[ignore = "not a test: a process that waits"]
+fn waiter_that_is_interrupted() {
+    // SAFETY: the handler does nothing.
+    unsafe { signal_hook::low_level::register(libc::SIGUSR1, || ()) }.unwrap();
+    let token = CancelToken::new().unwrap();
+    let done = AtomicBool::new(false);
+    let waiter = nix::sys::pthread::pthread_self();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                nix::sys::pthread::pthread_kill(waiter, Signal::SIGUSR1).unwrap();
+                thread::yield_now();
+            }
+        });
+        sleep_undisturbed(&token, Duration::from_millis(50));
+        done.store(true, Ordering::SeqCst);
+    });
+}
+
+#[test]
+fn a_forked_child_and_its_parent_do_not_cancel_each_other() {
+    must_succeed("parent_and_child_cancel");
+}
+
+#[test]
+#[ignore = "not a test: a process that forks"]
+fn parent_and_child_cancel() {
+    let token = CancelToken::new().unwrap();
+    must_end_well(forked(|| {
+        be_cancelled_by_a_thread(&token);
+        assert!(is_readable(&token));
+    }));
+    assert!(!token.is_cancelled());
+    assert!(!is_readable(&token), "the parent would spin");
+    sleep_undisturbed(&token, Duration::from_millis(20));
+
+    let (mut parents_word, mut child_hears) = (None, None);
+    let (reader, writer) = io::pipe().unwrap();
+    child_hears.replace(reader);
+    parents_word.replace(writer);
+    let child = forked(|| {
+        drop(parents_word.take());
+        // The end of the pipe means that the parent has cancelled.
+        child_hears.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
+        assert!(!token.is_cancelled());
+        assert!(!is_readable(&token), "the child would spin");
+        sleep_undisturbed(&token, Duration::from_millis(20));
+        be_cancelled_by_a_thread(&token);
+    });
+    token.cancel();
+    drop(parents_word.take());
+    must_end_well(child);
+    assert!(is_readable(&token));
+}
+
+#[test]
+fn a_child_forked_by_a_cancelled_process_is_cancelled() {
+    must_succeed("cancelled_parent");
+}
+
+#[test]
+#[ignore = "not a test: a process that forks"]
+fn cancelled_parent() {
+    let token = CancelToken::new().unwrap();
+    token.cancel();
+    must_end_well(forked(|| {
+        assert!(token.is_cancelled());
+        assert!(is_readable(&token));
+        assert_eq!(wait(&token, |_| ()).attempts, 0);
+    }));
+}
+
+#[test]
+fn a_child_that_cancels_before_it_waits_finds_its_descriptor_readable() {
+    must_succeed("child_cancels_before_it_waits");
+}
+
+#[test]
+#[ignore = "not a test: a process that forks"]
+fn child_cancels_before_it_waits() {
+    let token = CancelToken::new().unwrap();
+    must_end_well(forked(|| {
+        token.cancel();
+        assert!(is_readable(&token));
+    }));
+    assert!(!is_readable(&token));
+}
+
+#[test]
+fn a_grandchild_has_a_token_of_its_own_too() {
+    must_succeed("grandparent");
+}
+
+#[test]
+#[ignore = "not a test: a process that forks"]
+fn grandparent() {
+    let token = CancelToken::new().unwrap();
+    must_end_well(forked(|| {
+        sleep_undisturbed(&token, Duration::from_millis(1));
+        must_end_well(forked(|| be_cancelled_by_a_thread(&token)));
+        assert!(!token.is_cancelled() && !is_readable(&token));
+        be_cancelled_by_a_thread(&token);
+    }));
+    assert!(!token.is_cancelled() && !is_readable(&token));
+}
+
+#[test]
+fn without_descriptors_there_is_no_token_but_a_forked_child_can_be_cancelled() {
+    must_succeed("no_descriptors");
+}
+
+#[test]
+#[ignore = "not a test: a process without file descriptors"]
+fn no_descriptors() {
+    let token = CancelToken::new().unwrap();
+    // A new descriptor gets the lowest free number, so all below it are taken.
+    let limit = io::stdin().as_fd().try_clone_to_owned().unwrap().as_raw_fd().try_into().unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, limit, limit).unwrap();
+    assert_eq!(CancelToken::new().unwrap_err().raw_os_error(), Some(libc::EMFILE));
+    must_end_well(forked(|| be_cancelled_by_a_thread(&token)));
+    assert!(!is_readable(&token));
+    be_cancelled_by_a_thread(&token);
+}

@@ -1,0 +1,399 @@
+//! Waiting for the lock, and giving up.
+
+use std::cell::Cell;
+use std::error::Error as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use std::{fs, io, iter, process, thread};
+
+use pidlockfile::Error;
+use pidlockfile::retry::{
+    Attempt, CancelToken, GaveUp, RetryError, RetryPolicy, Temporary, TryLock, acquire_with_retry,
+};
+
+use crate::costs::allocations;
+use crate::peer::Peer;
+use crate::sandbox::Sandbox;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn would_block() -> io::Error {
+    io::ErrorKind::WouldBlock.into()
+}
+
+fn denied() -> io::Error {
+    io::ErrorKind::PermissionDenied.into()
+}
+
+/// A policy that tries again at once, as nearly as it can.
+fn hasty() -> RetryPolicy {
+    RetryPolicy::fixed(Duration::from_nanos(1)).with_max_elapsed(None)
+}
+
+fn attempts(limit: u32) -> RetryPolicy {
+    let builder = RetryPolicy::builder().initial_delay(Duration::from_nanos(1));
+    builder.max_attempts(limit).max_elapsed(None).build().unwrap()
+}
+
+#[test]
+fn a_free_lock_is_taken_at_the_first_attempt() {
+    let sandbox = Sandbox::new();
+    let guard = RetryPolicy::default()
+        .run()
+        .on_wait(|attempt| panic!("{attempt:?}"))
+        .acquire(&sandbox.lockfile())
+        .unwrap();
+    assert_eq!(guard.path(), sandbox.path());
+    guard.unlock().unwrap();
+}
+
+#[test]
+fn a_free_lock_costs_no_allocation() {
+    let sandbox = Sandbox::new();
+    let lockfile = sandbox.lockfile();
+    let policy = RetryPolicy::default();
+    let token = CancelToken::new().unwrap();
+    assert_eq!(allocations(|| drop(acquire_with_retry(&lockfile, &policy).unwrap())), 0);
+    let mut waits = 0;
+    let run = policy.run().on_wait(|_| waits += 1).cancel_on(&token);
+    assert_eq!(allocations(|| drop(run.acquire(&lockfile).unwrap())), 0);
+    assert_eq!(waits, 0);
+}
+
+#[test]
+fn a_waiter_gets_the_lock_when_it_is_released() {
+    let sandbox = Sandbox::new();
+    let mut held = Some(sandbox.lock());
+    let guard = hasty()
+        .run()
+        .on_wait(|attempt| {
+            assert_eq!(attempt.owner(), Some(process::id()));
+            drop(held.take());
+        })
+        .acquire(&sandbox.lockfile())
+        .unwrap();
+    guard.unlock().unwrap();
+    sandbox.assert_free_and_clean();
+}
+
+#[test]
+fn a_waiter_gets_the_lock_when_its_owner_is_killed() {
+    let sandbox = Sandbox::new();
+    let mut owner = Peer::holding(&sandbox.path());
+    let pid = owner.pid();
+    let guard = hasty()
+        .run()
+        .on_wait(|attempt| {
+            if attempt.number == 1 {
+                assert_eq!(attempt.owner(), Some(pid));
+                owner.kill();
+            }
+        })
+        .acquire(&sandbox.lockfile())
+        .unwrap();
+    guard.verify().unwrap();
+}
+
+#[test]
+fn sixteen_waiters_all_get_the_lock_one_at_a_time() {
+    let sandbox = Sandbox::new();
+    let lockfile = sandbox.lockfile();
+    let held = lockfile.try_lock().unwrap();
+    let waiting = AtomicUsize::new(0);
+    let (all_wait, somebody_waits) = std::sync::mpsc::channel();
+    let inside = Mutex::new(());
+    thread::scope(|scope| {
+        let waiters: Vec<_> = iter::repeat_with(|| {
+            scope.spawn(|| {
+                let policy = RetryPolicy::fixed(MS).with_max_elapsed(None);
+                let guard = policy
+                    .run()
+                    .on_wait(|attempt| {
+                        if attempt.number == 1 && waiting.fetch_add(1, Ordering::SeqCst) == 15 {
+                            all_wait.send(()).unwrap();
+                        }
+                    })
+                    .acquire(&lockfile)
+                    .unwrap();
+                let _alone = inside.try_lock().unwrap();
+                guard.verify().unwrap();
+                guard
+            });
+        })
+        .take(16)
+        .collect();
+        somebody_waits.recv().unwrap();
+        drop(held);
+        assert_eq!(waiters.len(), 16);
+    });
+    sandbox.assert_free_and_clean();
+}
+
+#[test]
+fn a_permanent_error_ends_the_run_at_once() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path()).unwrap();
+    let error = RetryPolicy::daemon()
+        .run()
+        .on_wait(|attempt| panic!("{attempt:?}"))
+        .acquire(&sandbox.lockfile())
+        .unwrap_err();
+    assert_eq!((error.reason, error.attempts), (GaveUp::Permanent, 1));
+    assert!(matches!(error.last, Some(Error::NotAFile { .. })));
+}
+
+#[test]
+fn a_permanent_error_ends_the_run_after_temporary_ones() {
+    let mut errors = [would_block(), would_block(), denied()].into_iter();
+    let error = hasty().run().call(|| Err::<(), _>(errors.next().unwrap())).unwrap_err();
+    assert_eq!((error.reason, error.attempts), (GaveUp::Permanent, 3));
+    assert_eq!(error.last.unwrap().kind(), io::ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn a_run_gives_up_when_its_attempts_are_used_up() {
+    let sandbox = Sandbox::new();
+    let _held = sandbox.lock();
+    for limit in [1, 2, 5] {
+        let error = acquire_with_retry(&sandbox.lockfile(), &attempts(limit)).unwrap_err();
+        assert_eq!((error.reason, error.attempts), (GaveUp::Attempts, limit));
+        assert!(matches!(error.last, Some(Error::Busy { .. })));
+    }
+    let error = acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::none()).unwrap_err();
+    assert_eq!((error.reason, error.attempts), (GaveUp::Attempts, 1));
+}
+
+#[test]
+fn a_run_makes_its_last_attempt_when_the_time_is_up() {
+    let limit = 25 * MS;
+    let token = CancelToken::new().unwrap();
+    for token in [None, Some(&token)] {
+        let started = Instant::now();
+        let last = Cell::new(Duration::ZERO);
+        let policy = RetryPolicy::fixed(10 * MS).with_max_elapsed(limit);
+        let run = policy.run();
+        let run = if let Some(token) = token { run.cancel_on(token) } else { run };
+        let error = run
+            .call(|| {
+                last.set(started.elapsed());
+                Err::<(), _>(would_block())
+            })
+            .unwrap_err();
+        assert_eq!(error.reason, GaveUp::Deadline);
+        assert!(error.elapsed >= limit);
+        assert!(last.get() >= limit, "the last attempt came after {:?}", last.get());
+        // After 0, 10, 20 and 25 ms, or fewer on a machine that oversleeps.
+        assert!((2..=4).contains(&error.attempts), "{error:?}");
+    }
+}
+
+#[test]
+fn a_deadline_of_zero_makes_one_attempt() {
+    let policy = RetryPolicy::daemon().with_max_elapsed(Duration::ZERO);
+    let error = policy
+        .run()
+        .on_wait(|attempt| panic!("{attempt:?}"))
+        .call(|| Err::<(), _>(would_block()))
+        .unwrap_err();
+    assert_eq!((error.reason, error.attempts), (GaveUp::Deadline, 1));
+}
+
+#[test]
+fn the_hook_hears_of_every_sleep_and_not_of_giving_up() {
+    let mut heard = Vec::new();
+    let policy = RetryPolicy::fixed(MS).with_max_elapsed(None);
+    let mut errors = [would_block(), would_block(), denied()].into_iter();
+    let mut least = Duration::ZERO;
+    let error = policy
+        .run()
+        .on_wait(|attempt: &Attempt<'_, io::Error>| {
+            assert!(attempt.elapsed >= least);
+            least = attempt.elapsed + MS;
+            heard.push((attempt.number, attempt.error.to_string(), attempt.next_delay));
+        })
+        .call(|| Err::<(), _>(errors.next().unwrap()))
+        .unwrap_err();
+    let text = would_block().to_string();
+    assert_eq!(heard, [(1, text.clone(), MS), (2, text, MS)]);
+    assert_eq!(error.attempts, 3);
+    assert!(error.elapsed >= least);
+}
+
+#[test]
+fn the_last_of_several_hooks_counts() {
+    let mut called = false;
+    let mut results = [Err(would_block()), Ok(())].into_iter();
+    let run = hasty().with_max_elapsed(None);
+    run.run()
+        .on_wait(|_| panic!("replaced"))
+        .on_wait(|_| called = true)
+        .call(|| results.next().unwrap())
+        .unwrap();
+    assert!(called);
+}
+
+#[test]
+fn the_time_that_the_hook_takes_is_part_of_the_wait() {
+    let second = Duration::from_secs(1);
+    let policy = RetryPolicy::fixed(second).with_max_elapsed(second);
+    let error = policy
+        .run()
+        .on_wait(|_| thread::sleep(second))
+        .call(|| Err::<(), _>(would_block()))
+        .unwrap_err();
+    assert!((second..2 * second).contains(&error.elapsed), "{error:?}");
+}
+
+#[test]
+fn a_panic_in_the_hook_leaves_nothing_locked() {
+    let sandbox = Sandbox::new();
+    let mut held = Some(sandbox.lock());
+    let lockfile = sandbox.lockfile();
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        hasty().run().on_wait(|_| std::panic::resume_unwind(Box::new("hook"))).acquire(&lockfile)
+    }));
+    assert_eq!(*unwound.unwrap_err().downcast::<&str>().unwrap(), "hook");
+    drop(held.take());
+    sandbox.assert_free_and_clean();
+}
+
+#[test]
+fn a_panic_in_the_operation_leaves_nothing_locked() {
+    let sandbox = Sandbox::new();
+    let lockfile = sandbox.lockfile();
+    let mut calls = 0;
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        hasty().run().call(|| {
+            calls += 1;
+            if calls < 3 {
+                return Err(would_block());
+            }
+            let _guard = lockfile.try_lock().unwrap();
+            std::panic::resume_unwind(Box::new("operation"));
+            #[expect(unreachable_code, reason = "it gives the closure its type")]
+            Ok(())
+        })
+    }));
+    assert_eq!(*unwound.unwrap_err().downcast::<&str>().unwrap(), "operation");
+    assert_eq!(calls, 3);
+    sandbox.assert_free_and_clean();
+}
+
+#[test]
+fn a_lock_kept_elsewhere_is_waited_for_alike() {
+    struct Elsewhere(Cell<u32>);
+    #[derive(Debug)]
+    struct NotYet;
+    impl Temporary for NotYet {
+        fn is_temporary(&self) -> bool {
+            true
+        }
+    }
+    impl TryLock for Elsewhere {
+        type Guard = &'static str;
+        type Error = NotYet;
+        fn try_lock(&self) -> Result<&'static str, NotYet> {
+            self.0.set(self.0.get() + 1);
+            if self.0.get() == 3 { Ok("locked") } else { Err(NotYet) }
+        }
+    }
+    assert_eq!(NotYet.owner(), None);
+    assert_eq!(acquire_with_retry(&Elsewhere(Cell::new(0)), &hasty()).unwrap(), "locked");
+    let error = acquire_with_retry(&Elsewhere(Cell::new(3)), &attempts(2)).unwrap_err();
+    assert!(matches!(error, RetryError { reason: GaveUp::Attempts, last: Some(NotYet), .. }));
+}
+
+#[test]
+fn which_io_errors_are_temporary() {
+    use io::ErrorKind as Kind;
+    for kind in [Kind::WouldBlock, Kind::Interrupted, Kind::TimedOut, Kind::ResourceBusy] {
+        assert!(Temporary::is_temporary(&io::Error::from(kind)), "{kind:?}");
+    }
+    for kind in [Kind::NotFound, Kind::PermissionDenied, Kind::StorageFull, Kind::Other] {
+        assert!(!Temporary::is_temporary(&io::Error::from(kind)), "{kind:?}");
+    }
+}
+
+/// A run that ended in this way, after this time.
+fn gave_up(reason: GaveUp, attempts: u32, elapsed: Duration) -> RetryError<io::Error> {
+    let mut error = RetryPolicy::none().run().call(|| Err::<(), _>(would_block())).unwrap_err();
+    (error.reason, error.attempts, error.elapsed) = (reason, attempts, elapsed);
+    error
+}
+
+#[test]
+fn every_text_is_what_it_is_meant_to_be() {
+    for (reason, attempts, elapsed, text) in [
+        (GaveUp::Permanent, 1, MS, "attempt 1 failed for good"),
+        (GaveUp::Permanent, 7, MS, "attempt 7 failed for good"),
+        (GaveUp::Attempts, 1, MS, "gave up after 1 attempt"),
+        (GaveUp::Attempts, 3, MS, "gave up after 3 attempts"),
+        (GaveUp::Deadline, 46, 10_004 * MS, "gave up after 10.0s and 46 attempts"),
+        (GaveUp::Deadline, 1, Duration::ZERO, "gave up after 0.0ns and 1 attempt"),
+        (GaveUp::Cancelled, 0, MS, "cancelled before the first attempt"),
+        (GaveUp::Cancelled, 1, 5 * MS, "cancelled after 5.0ms and 1 attempt"),
+        (GaveUp::Cancelled, 9, 1500 * MS, "cancelled after 1.5s and 9 attempts"),
+    ] {
+        assert_eq!(gave_up(reason, attempts, elapsed).to_string(), text);
+    }
+}
+
+#[test]
+fn the_source_is_the_last_error_and_names_the_owner() {
+    let sandbox = Sandbox::new();
+    let _held = sandbox.lock();
+    let error = acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::none()).unwrap_err();
+    let text = format!("{} is locked by process {}", sandbox.path().display(), process::id());
+    assert_eq!(error.source().unwrap().to_string(), text);
+    assert!(!error.to_string().contains(&process::id().to_string()));
+}
+
+#[test]
+fn as_an_io_error_it_has_the_kind_of_its_reason_and_keeps_itself_inside() {
+    for (reason, kind) in [
+        (GaveUp::Attempts, io::ErrorKind::WouldBlock),
+        (GaveUp::Deadline, io::ErrorKind::TimedOut),
+        (GaveUp::Cancelled, io::ErrorKind::Interrupted),
+    ] {
+        let error = io::Error::from(gave_up(reason, 2, MS));
+        assert_eq!(error.kind(), kind);
+        let inside = error.get_ref().unwrap().downcast_ref::<RetryError<io::Error>>().unwrap();
+        assert_eq!(inside.reason, reason);
+    }
+}
+
+#[test]
+fn as_an_io_error_a_permanent_one_keeps_its_own_kind() {
+    let run = || RetryPolicy::none().run().call(|| Err::<(), _>(denied())).unwrap_err();
+    assert_eq!(io::Error::from(run()).kind(), io::ErrorKind::PermissionDenied);
+
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path()).unwrap();
+    let error = acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::default()).unwrap_err();
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::InvalidInput);
+
+    let nowhere = pidlockfile::Lockfile::new(sandbox.dir().join("missing/test.pid")).unwrap();
+    let error = acquire_with_retry(&nowhere, &RetryPolicy::default()).unwrap_err();
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn as_an_io_error_an_unknown_permanent_one_is_other() {
+    #[derive(Debug)]
+    struct Broken;
+    impl std::fmt::Display for Broken {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("broken")
+        }
+    }
+    impl std::error::Error for Broken {}
+    impl Temporary for Broken {
+        fn is_temporary(&self) -> bool {
+            false
+        }
+    }
+    let error = RetryPolicy::none().run().call(|| Err::<(), _>(Broken)).unwrap_err();
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::Other);
+}

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Lines, Read as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::{env, process};
+use std::process::{self, Child, ChildStdout, ExitStatus, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::example;
 use crate::sandbox::{Sandbox, record_of};
 
 struct Daemon {
@@ -18,7 +17,7 @@ struct Daemon {
 
 impl Daemon {
     fn start(sandbox: &Sandbox) -> Daemon {
-        let mut child = Command::new(executable())
+        let mut child = example::command("daemon")
             .arg(sandbox.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -51,23 +50,6 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The example as `cargo test` builds it. `cargo test --test it` does not.
-fn executable() -> PathBuf {
-    let test = env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let executable = profile.join("examples/daemon");
-    if !executable.exists() {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--example", "daemon", "--target-dir"]);
-        build.arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success());
-    }
-    executable
 }
 
 fn working(daemon: &Daemon) -> String {

@@ -1,5 +1,6 @@
 //! The tests, a module for each behaviour. All go through the public API.
 
+mod example;
 mod peer;
 mod sandbox;
 mod trace;
@@ -32,3 +33,5 @@ mod retry_tracing;
 mod rogue;
 mod schedule;
 mod stale;
+#[cfg(feature = "retry")]
+mod with_lock;

@@ -69,6 +69,8 @@
 //! | Go's nightlyone/lockfile | each honours the other's lock. It removes by name a file that it judged stale earlier, so when a stale file is taken over by both at once, two owners are possible |
 //! | fcntl(2) record locks (`lockf`, Python's `fcntl.lockf`) | another kind of lock, which flock(2) does not see |
 //!
+#![cfg_attr(feature = "retry", doc = include_str!("retry/crate-page.md"))]
+//!
 //! # Platforms
 //!
 //! Tested on Linux, as root and as an ordinary user. Other Unixes take the paths that Linux takes where
@@ -95,6 +97,6 @@ pub use guard::LockGuard;
 pub use lockfile::Lockfile;
 
 /// Has the README's examples compiled and run.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "retry"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

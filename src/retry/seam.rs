@@ -15,7 +15,7 @@ use crate::retry::Temporary;
 ///
 /// # Examples
 ///
-/// A lock kept by `PostgreSQL`, as long as its session lasts:
+/// A lock kept by PostgreSQL, as long as its session lasts:
 ///
 /// ```
 /// use std::sync::Arc;

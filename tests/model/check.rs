@@ -28,6 +28,7 @@ pub(crate) enum Mutant {
     OwnPidHonoured,
     NameBeforeLock,
     RenameClobbers,
+    NoSweep,
     SweepWithoutLock,
     ReleaseUnlocksFirst,
     NoReleaseCheck,
@@ -153,7 +154,9 @@ impl Rules {
             events.push(Event::Exit(process));
         }
         let child = self.children().find(|&child| world.processes[child].is_none());
-        if let Some(child) = child.filter(|_| !self.is_seed(process) && self.may_fork(world, threads)) {
+        if let Some(child) =
+            child.filter(|_| !self.is_seed(process) && self.may_fork(world, threads))
+        {
             events.extend(self.free_pids(world).map(|pid| Event::Fork(process, child, pid)));
         }
     }
@@ -169,9 +172,8 @@ impl Rules {
     fn fork(&self, world: &mut World, parent: ProcessId, child: ProcessId, pid: Pid) {
         world.start(child, pid);
         world.share_files(parent, child);
-        let has_guard = |thread: &usize| {
-            matches!(world.threads[*thread].next, Next::Own | Next::DropCopy)
-        };
+        let has_guard =
+            |thread: &usize| matches!(world.threads[*thread].next, Next::Own | Next::DropCopy);
         let Some(holder) = self.threads_of(parent).find(has_guard) else {
             return;
         };
@@ -341,15 +343,25 @@ impl Model for Game {
         let all: [Property<Game>; 7] = [
             Property::always(EXCLUSION, |game: &Game, world: &World| game.rules.owners(world) <= 1),
             Property::always(RELEASE, |_, world: &World| !world.sins.release_removed_anothers_file),
-            Property::always(STALE_REMOVAL, |_, world: &World| !world.sins.stale_removal_hit_a_file_in_use),
+            Property::always(STALE_REMOVAL, |_, world: &World| {
+                !world.sins.stale_removal_hit_a_file_in_use
+            }),
             Property::always(TRUE_BUSY, |_, world: &World| !world.sins.busy_without_a_holder),
             Property::always(NAMED_LOCKS, |_, world: &World| world.every_named_lock_has_a_user()),
             Property::always(RECOVERY, Game::recovers),
-            Property::sometimes(ACQUISITION, |game: &Game, world: &World| game.rules.owners(world) > 0),
+            Property::sometimes(ACQUISITION, |game: &Game, world: &World| {
+                game.rules.owners(world) > 0
+            }),
         ];
         let is_wanted = |property: &Property<Game>| match self.only {
             Some(only) => property.name == only,
-            None => property.name != EXCLUSION || self.rules.rm == Rm::Never,
+            // After an outsider's rm nobody can keep two from owning. And a leftover that still has its
+            // temporary name is not recognised as departed: a test of its own shows that.
+            None => match property.name {
+                EXCLUSION => self.rules.rm == Rm::Never,
+                TRUE_BUSY => self.rules.publish != Publish::LinkedTemporary,
+                _ => true,
+            },
         };
         all.into_iter().filter(is_wanted).collect()
     }
@@ -398,7 +410,12 @@ fn tell(game: &Game, path: &stateright::Path<World, Event>) -> String {
             0 => String::new(),
             count => format!(" ({count} own it)"),
         };
-        let _ = writeln!(text, "{:3}  {what:62} {}{owners}", number + 1, pair[1].0.describe_lock_file());
+        let _ = writeln!(
+            text,
+            "{:3}  {what:62} {}{owners}",
+            number + 1,
+            pair[1].0.describe_lock_file()
+        );
     }
     text
 }
@@ -416,7 +433,9 @@ fn tell_event(rules: &Rules, world: &World, event: Event) -> String {
         Event::Step(thread) => {
             let process = rules.process_of(thread);
             let label = match world.threads[thread].next {
-                Next::Begin if rules.is_seed(process) => "seed: create a temporary with the own pid",
+                Next::Begin if rules.is_seed(process) => {
+                    "seed: create a temporary with the own pid"
+                }
                 next => next.label(),
             };
             let which = match thread - process * rules.threads {
@@ -428,7 +447,9 @@ fn tell_event(rules: &Rules, world: &World, event: Event) -> String {
         Event::Kill(process) => format!("{} is killed", name(process)),
         Event::Exit(process) => format!("{} exits", name(process)),
         Event::Start(process, pid) => format!("{} starts as pid {pid}", name(process)),
-        Event::Fork(parent, child, pid) => format!("{} forks {} as pid {pid}", name(parent), name(child)),
+        Event::Fork(parent, child, pid) => {
+            format!("{} forks {} as pid {pid}", name(parent), name(child))
+        }
         Event::Stranger(pid) => format!("a stranger gets pid {pid}"),
         Event::StrangerEnds(pid) => format!("pid {pid} ends"),
         Event::Reap(pid) => format!("pid {pid} is reaped"),

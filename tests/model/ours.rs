@@ -10,7 +10,8 @@ use crate::{Mutant, Next, Publish, Rules};
 pub(crate) fn step(rules: &Rules, world: &mut World, id: usize) -> Option<()> {
     let mut thread = world.threads[id];
     let process = rules.process_of(id);
-    let mut call = Call { rules, process, pid: world.processes[process]?, thread: &mut thread, world };
+    let mut call =
+        Call { rules, process, pid: world.processes[process]?, thread: &mut thread, world };
     match call.thread.next {
         Next::Begin => call.open_lock_file(),
         Next::Flock => call.flock(),
@@ -223,8 +224,9 @@ impl Call<'_> {
     // Step 4: `publish::temporary`, first its sweep of leftovers.
 
     fn open_leftover(&mut self) {
-        let leftover = (self.thread.name..=self.rules.temporaries).find(|&n| self.world.is_there(n));
-        let Some(name) = leftover else {
+        let mut leftovers = self.thread.name..=self.rules.temporaries;
+        let leftover = leftovers.find(|&name| self.world.is_there(name));
+        let Some(name) = leftover.filter(|_| !self.rules.is(Mutant::NoSweep)) else {
             self.thread.name = LOCK_FILE;
             return self.then(Next::CreateNamed);
         };

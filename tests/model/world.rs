@@ -203,7 +203,8 @@ impl World {
     fn lock_at(&self, name: u8) -> Option<(FileId, OpenFile)> {
         let inode = self.names[usize::from(name)]?;
         let mut open = self.files.iter().enumerate().filter_map(|(id, file)| Some((id, (*file)?)));
-        open.find(|(_, file)| file.inode == inode && file.locked).map(|(id, file)| (small(id), file))
+        open.find(|(_, file)| file.inode == inode && file.locked)
+            .map(|(id, file)| (small(id), file))
     }
 
     pub(crate) fn is_locked(&self, name: u8) -> bool {
@@ -281,7 +282,8 @@ impl World {
         match self.record_at(LOCK_FILE) {
             None => "no lock file".to_owned(),
             Some(pid) => {
-                let locked = if self.is_locked(LOCK_FILE) { "kernel lock held" } else { "no kernel lock" };
+                let locked =
+                    if self.is_locked(LOCK_FILE) { "kernel lock held" } else { "no kernel lock" };
                 let record = if pid == 0 { "junk".to_owned() } else { format!("pid {pid}") };
                 format!("lock file: {record}, {locked}")
             }

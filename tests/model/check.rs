@@ -64,6 +64,8 @@ pub(crate) enum Start {
     Absent,
     /// The record names pid 1, and no such process runs.
     Stale,
+    /// The record names a pid that nobody gets again.
+    LongStale,
     Junk,
     /// A pid-only peer with pid 1 owns the lock.
     PidOnlyOwner,
@@ -284,6 +286,7 @@ impl Model for Game {
             match start {
                 Start::Absent => {}
                 Start::Stale => world.plant(LOCK_FILE, 1),
+                Start::LongStale => world.plant(LOCK_FILE, self.rules.pids + 1),
                 Start::Junk => world.plant(LOCK_FILE, 0),
                 Start::PidOnlyOwner => {
                     world.plant(LOCK_FILE, 1);

@@ -26,6 +26,7 @@ use step::Next;
 
 const ABSENT: &[Start] = &[Start::Absent];
 const STALE: &[Start] = &[Start::Stale];
+const LONG_STALE: &[Start] = &[Start::LongStale];
 const JUNK: &[Start] = &[Start::Junk];
 const ANY: &[Start] = &[Start::Absent, Start::Stale, Start::Junk];
 const PID_ONLY_OWNER: &[Start] = &[Start::PidOnlyOwner];
@@ -77,54 +78,49 @@ mod clean {
 
     #[test]
     fn two_processes_from_no_file_never_own_it_together() {
-        assert_eq!(Rules { starts: ABSENT, ..processes(2) }.assert_clean(), 0);
+        assert_eq!(Rules { starts: ABSENT, ..processes(2) }.assert_clean(), 1209);
     }
 
     #[test]
     fn two_processes_from_a_stale_file_never_own_it_together() {
-        assert_eq!(Rules { starts: STALE, ..processes(2) }.assert_clean(), 0);
+        assert_eq!(Rules { starts: STALE, ..processes(2) }.assert_clean(), 1209);
     }
 
     #[test]
     fn two_processes_from_a_junk_file_never_own_it_together() {
-        assert_eq!(Rules { starts: JUNK, ..processes(2) }.assert_clean(), 0);
-    }
-
-    #[test]
-    fn three_processes_without_a_crash_never_own_it_together() {
-        assert_eq!(Rules { crashes: false, ..processes(3) }.assert_clean(), 0);
+        assert_eq!(Rules { starts: JUNK, ..processes(2) }.assert_clean(), 1594);
     }
 
     #[test]
     fn three_processes_that_crash_anywhere_never_own_it_together() {
-        assert_eq!(processes(3).assert_clean(), 0);
+        assert_eq!(processes(3).assert_clean(), 277_346);
     }
 
     #[test]
     fn zombies_and_strangers_with_a_recorded_pid_mislead_nobody() {
-        assert_eq!(with_zombies_and_strangers(processes(2)).assert_clean(), 0);
+        assert_eq!(with_zombies_and_strangers(processes(2)).assert_clean(), 32_409);
     }
 
     #[test]
     fn a_pid_only_owner_keeps_the_lock_while_it_lives() {
         let rules = with_zombies_and_strangers(processes(2));
-        assert_eq!(Rules { starts: PID_ONLY_OWNER, ..rules }.assert_clean(), 0);
+        assert_eq!(Rules { starts: PID_ONLY_OWNER, ..rules }.assert_clean(), 27_043);
     }
 
     #[test]
     fn the_kernel_lock_only_is_enough_among_ours_and_no_recycled_pid_is_in_its_way() {
         let rules = with_zombies_and_strangers(processes(2));
-        assert_eq!(Rules { kernel_lock_only: true, ..rules }.assert_clean(), 0);
+        assert_eq!(Rules { kernel_lock_only: true, ..rules }.assert_clean(), 17_829);
     }
 
     #[test]
     fn three_threads_of_one_process_never_own_it_together() {
-        assert_eq!(Rules { threads: 3, ..processes(1) }.assert_clean(), 0);
+        assert_eq!(Rules { threads: 3, ..processes(1) }.assert_clean(), 4616);
     }
 
     #[test]
     fn a_forked_child_takes_no_lock_along_from_a_guard_or_a_probe() {
-        assert_eq!(with_a_child(Fork::AndDrop, processes(1)).assert_clean(), 0);
+        assert_eq!(with_a_child(Fork::AndDrop, processes(1)).assert_clean(), 11_832);
         let threads = Rules { threads: 2, ..processes(1) };
         assert_eq!(with_a_child(Fork::AndDrop, threads).assert_clean(), 0);
     }
@@ -132,23 +128,27 @@ mod clean {
     #[test]
     fn a_child_that_adopts_takes_over_without_a_gap() {
         let rules = Rules { crashes: false, ..processes(2) };
-        assert_eq!(with_a_child(Fork::AndAdopt, rules).assert_clean(), 0);
+        assert_eq!(with_a_child(Fork::AndAdopt, rules).assert_clean(), 86_836);
     }
 
     #[test]
     fn an_outsiders_rm_makes_no_release_remove_the_file_of_another() {
         let rm = Rm::NotBetweenCheckAndUnlink;
-        assert_eq!(Rules { rm, ..processes(2) }.assert_clean(), 0);
+        assert_eq!(Rules { rm, ..processes(2) }.assert_clean(), 2150);
     }
 
     #[test]
     fn temporaries_that_are_renamed_keep_exclusion_and_are_swept() {
-        assert_eq!(with_temporaries(Publish::RenamedTemporary, processes(2)).assert_clean(), 0);
+        assert_eq!(
+            with_temporaries(Publish::RenamedTemporary, processes(2)).assert_clean(),
+            30_396
+        );
     }
 
     #[test]
     fn temporaries_that_are_linked_keep_exclusion_and_are_swept() {
-        assert_eq!(with_temporaries(Publish::LinkedTemporary, processes(2)).assert_clean(), 0);
+        let rules = with_temporaries(Publish::LinkedTemporary, processes(2));
+        assert_eq!(Rules { temporaries: 2, ..rules }.assert_clean(), 51_677);
     }
 }
 
@@ -203,6 +203,15 @@ mod clean_and_large {
 
     #[test]
     #[ignore = "minutes"]
+    fn temporaries_that_are_linked_under_three_names_keep_exclusion() {
+        assert_eq!(
+            with_temporaries(Publish::LinkedTemporary, processes(2)).assert_clean(),
+            103_747
+        );
+    }
+
+    #[test]
+    #[ignore = "minutes"]
     fn temporaries_of_three_processes_keep_exclusion() {
         let rules = Rules { crashes: false, ..processes(3) };
         assert_eq!(with_temporaries(Publish::RenamedTemporary, rules).assert_clean(), 0);
@@ -216,95 +225,96 @@ mod mutants {
     #[test]
     fn a_stale_removal_without_the_path_check_makes_two_owners() {
         let trace = but(Mutant::NoPathCheck, processes(2)).assert_breaks(EXCLUSION);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 20);
     }
 
     #[test]
     fn unlocking_the_stale_file_before_the_unlink_makes_two_owners() {
         let trace = but(Mutant::UnlockBeforeUnlink, processes(2)).assert_breaks(EXCLUSION);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 22);
     }
 
     #[test]
     fn a_name_given_before_the_kernel_lock_makes_two_owners_among_threads() {
         let rules = Rules { threads: 2, ..processes(1) };
         let trace = but(Mutant::NameBeforeLock, rules).assert_breaks(EXCLUSION);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 15);
     }
 
     #[test]
     fn a_rename_that_replaces_makes_two_owners() {
         let rules = with_temporaries(Publish::RenamedTemporary, processes(2));
         let trace = but(Mutant::RenameClobbers, rules).assert_breaks(EXCLUSION);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 16);
     }
 
     #[test]
     fn a_childs_drop_that_unlinks_makes_two_owners() {
         let rules = with_a_child(Fork::AndDrop, processes(2));
         let trace = but(Mutant::ChildDropUnlinks, rules).assert_breaks(EXCLUSION);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 12);
     }
 
     #[test]
     fn a_parents_release_that_does_not_read_the_record_robs_the_child_that_adopted() {
         let rules = with_a_child(Fork::AndAdopt, processes(2));
         let trace = but(Mutant::NoRecordCheck, rules).assert_breaks(EXCLUSION);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 15);
     }
 
     #[test]
     fn zombies_that_count_as_alive_leave_the_lock_stuck() {
-        let rules = Rules { zombies: true, ..processes(1) };
+        let rules = Rules { starts: ABSENT, zombies: true, ..processes(1) };
         let trace = but(Mutant::ZombiesAreAlive, rules).assert_breaks(RECOVERY);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 4);
     }
 
     #[test]
     fn the_own_pid_honoured_in_a_leftover_leaves_the_lock_stuck() {
-        let trace = but(Mutant::OwnPidHonoured, processes(1)).assert_breaks(RECOVERY);
-        assert_eq!(trace.len(), 0);
+        let rules = Rules { starts: ABSENT, ..processes(1) };
+        let trace = but(Mutant::OwnPidHonoured, rules).assert_breaks(RECOVERY);
+        assert_eq!(trace.len(), 4);
     }
 
     #[test]
     fn temporaries_that_nobody_sweeps_stay_for_ever() {
         let rules = with_temporaries(Publish::RenamedTemporary, processes(1));
         let trace = but(Mutant::NoSweep, rules).assert_breaks(RECOVERY);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 4);
     }
 
     #[test]
     fn a_sweep_that_asks_for_no_kernel_lock_removes_a_live_candidate() {
         let rules = with_temporaries(Publish::RenamedTemporary, processes(2));
         let trace = but(Mutant::SweepWithoutLock, rules).assert_breaks(STALE_REMOVAL);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 9);
     }
 
     #[test]
     fn a_refused_kernel_lock_without_the_link_count_says_busy_of_a_lock_that_nobody_has() {
         let trace = but(Mutant::RefusedMeansBusy, processes(2)).assert_breaks(TRUE_BUSY);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 9);
     }
 
     #[test]
     fn a_probe_that_closes_without_unlocking_leaves_its_lock_with_a_forked_child() {
         let rules = Rules { starts: PID_ONLY_OWNER, ..with_a_child(Fork::AndDrop, processes(2)) };
         let trace = but(Mutant::CloseWithoutUnlock, rules).assert_breaks(NAMED_LOCKS);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 8);
     }
 
     #[test]
     fn a_release_that_unlocks_before_the_unlink_removes_the_file_of_another() {
         let rules = Rules { threads: 2, ..processes(1) };
         let trace = but(Mutant::ReleaseUnlocksFirst, rules).assert_breaks(RELEASE);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 16);
     }
 
     #[test]
     fn a_release_that_does_not_look_at_the_path_removes_the_file_of_another() {
         let rules = Rules { rm: Rm::NotBetweenCheckAndUnlink, ..processes(2) };
         let trace = but(Mutant::NoReleaseCheck, rules).assert_breaks(RELEASE);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 12);
     }
 }
 
@@ -316,19 +326,19 @@ mod limits {
     fn a_parent_that_releases_while_its_child_adopts_makes_two_owners() {
         let rules = with_a_child(Fork::AndAdopt, processes(2));
         let trace = but(Mutant::ParentDoesNotWait, rules).assert_breaks(EXCLUSION);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 15);
     }
 
     #[test]
     fn an_rm_between_check_and_unlink_makes_a_release_remove_the_file_of_another() {
         let trace = Rules { rm: Rm::AtAnyTime, ..processes(2) }.assert_breaks(RELEASE);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 12);
     }
 
     #[test]
     fn an_rm_between_check_and_unlink_makes_a_stale_removal_hit_an_owner() {
         let trace = Rules { rm: Rm::AtAnyTime, ..processes(2) }.assert_breaks(STALE_REMOVAL);
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 11);
     }
 
     /// A crash between link and unlink leaves the lock file a second name, and a link count that is not
@@ -336,24 +346,24 @@ mod limits {
     #[test]
     fn a_leftover_with_two_names_makes_a_probe_say_busy_of_a_lock_that_nobody_has() {
         let rules = with_temporaries(Publish::LinkedTemporary, processes(2));
-        assert_eq!(rules.assert_breaks(TRUE_BUSY).len(), 0);
+        assert_eq!(rules.assert_breaks(TRUE_BUSY).len(), 19);
     }
 
     #[test]
     fn the_seeds_two_processes_own_a_stale_lock_together_without_a_crash() {
-        let trace = seeds(0, 2, STALE).assert_breaks(EXCLUSION);
+        let trace = seeds(0, 2, LONG_STALE).assert_breaks(EXCLUSION);
         assert!(!trace.iter().any(|event| matches!(event, Event::Kill(_))));
-        assert_eq!(trace.len(), 0);
+        assert_eq!(trace.len(), 18);
     }
 
     #[test]
     fn the_seeds_three_processes_own_a_lock_together_from_no_file_without_a_crash() {
         let rules = Rules { pids: 3, ..seeds(0, 3, ABSENT) };
-        assert_eq!(rules.assert_breaks(EXCLUSION).len(), 0);
+        assert_eq!(rules.assert_breaks(EXCLUSION).len(), 20);
     }
 
     #[test]
     fn one_of_ours_and_one_of_the_seeds_own_a_stale_lock_together_without_a_crash() {
-        assert_eq!(seeds(1, 1, STALE).assert_breaks(EXCLUSION).len(), 0);
+        assert_eq!(seeds(1, 1, LONG_STALE).assert_breaks(EXCLUSION).len(), 20);
     }
 }

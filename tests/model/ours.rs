@@ -3,8 +3,12 @@
 //! A call that nothing outside the thread can see or change shares a step with its neighbour: fstat of
 //! a file just opened, close after an explicit unlock, and all that is done to a file without a name.
 
+mod publish;
+mod release;
+
+use crate::rules::{Mutant, Publish, Rules};
+use crate::step::Next;
 use crate::world::{IDLE, LOCK_FILE, Life, ProcessId, Thread, World};
-use crate::{Mutant, Next, Publish, Rules};
 
 /// One thread of ours makes its next call; `None` if it has to wait.
 pub(crate) fn step(rules: &Rules, world: &mut World, id: usize) -> Option<()> {
@@ -172,9 +176,10 @@ impl Call<'_> {
 
     fn unlink_stale(&mut self) {
         let (name, file) = (self.thread.name, self.file());
-        let is_in_use = match self.world.lstat_names(name, file) {
-            true => self.world.is_locked_by_another(file),
-            false => self.world.is_locked(name),
+        let is_in_use = if self.world.lstat_names(name, file) {
+            self.world.is_locked_by_another(file)
+        } else {
+            self.world.is_locked(name)
         };
         let owner = self.world.record_at(name).filter(|&pid| pid != 0);
         if is_in_use || owner.is_some_and(|pid| self.world.life(pid) == Life::PidOnlyOwner) {
@@ -189,188 +194,5 @@ impl Call<'_> {
             self.world.flock_unlock(self.file());
         }
         if self.thread.name == LOCK_FILE { self.give_up() } else { self.next_leftover() }
-    }
-
-    // Step 4: `publish::unnamed`. Nobody else can reach a file without a name: one step.
-
-    fn create_unnamed(&mut self) {
-        let file = self.world.create_unnamed(self.process, self.pid);
-        if !self.rules.is(Mutant::NameBeforeLock) {
-            self.world.flock(file);
-        }
-        self.thread.file = Some(file);
-        self.then(Next::Link);
-    }
-
-    fn link(&mut self) {
-        if !self.world.link(self.file(), LOCK_FILE) {
-            self.give_up();
-        } else if self.rules.is(Mutant::NameBeforeLock) {
-            self.then(Next::LateFlock);
-        } else {
-            self.own();
-        }
-    }
-
-    fn late_flock(&mut self) {
-        if self.world.flock(self.file()) { self.own() } else { self.give_up() }
-    }
-
-    fn own(&mut self) {
-        *self.thread =
-            Thread { next: Next::Own, file: self.thread.file, name: LOCK_FILE, pid: self.pid };
-    }
-
-    // Step 4: `publish::temporary`, first its sweep of leftovers.
-
-    fn open_leftover(&mut self) {
-        let mut leftovers = self.thread.name..=self.rules.temporaries;
-        let leftover = leftovers.find(|&name| self.world.is_there(name));
-        let Some(name) = leftover.filter(|_| !self.rules.is(Mutant::NoSweep)) else {
-            self.thread.name = LOCK_FILE;
-            return self.then(Next::CreateNamed);
-        };
-        self.thread.name = name;
-        self.thread.file = self.world.open(self.process, name);
-        self.then(if self.rules.is(Mutant::SweepWithoutLock) {
-            Next::UnlinkStale
-        } else {
-            Next::Flock
-        });
-    }
-
-    fn next_leftover(&mut self) {
-        self.close();
-        self.thread.name += 1;
-        self.then(Next::OpenLeftover);
-    }
-
-    fn create_named(&mut self) -> Option<()> {
-        let name = self.world.free_temporary(self.rules.temporaries)?;
-        self.thread.name = name;
-        self.thread.file = Some(self.world.create_named(self.process, name));
-        self.then(Next::FlockNamed);
-        Some(())
-    }
-
-    fn flock_named(&mut self) {
-        if self.world.flock(self.file()) {
-            self.then(Next::WriteNamed);
-        } else {
-            self.close();
-            self.then(Next::UnlinkTemporary);
-        }
-    }
-
-    fn write_named(&mut self) {
-        self.world.write_record(self.file(), self.pid);
-        self.then(Next::LstatNamed);
-    }
-
-    fn lstat_named(&mut self) {
-        if self.world.lstat_names(self.thread.name, self.file()) {
-            self.then(Next::Rename);
-        } else {
-            self.give_up();
-        }
-    }
-
-    fn rename(&mut self) {
-        let is_named = self.world.lstat_names(self.thread.name, self.file());
-        if !is_named {
-            self.give_up();
-        } else if !self.rename_is_clobbering() && !self.world.link(self.file(), LOCK_FILE) {
-            self.then(Next::UnlinkTemporary);
-        } else if self.rules.publish == Publish::LinkedTemporary {
-            self.then(Next::UnlinkRenamed);
-        } else {
-            self.world.unlink(self.thread.name);
-            self.own();
-        }
-    }
-
-    fn rename_is_clobbering(&mut self) -> bool {
-        let clobbers = self.rules.is(Mutant::RenameClobbers);
-        if clobbers {
-            self.world.unlink(LOCK_FILE);
-            self.world.link(self.file(), LOCK_FILE);
-        }
-        clobbers
-    }
-
-    fn unlink_renamed(&mut self) {
-        self.world.unlink(self.thread.name);
-        self.own();
-    }
-
-    fn unlink_temporary(&mut self) {
-        self.world.unlink(self.thread.name);
-        if self.thread.file.is_some() {
-            self.close();
-        }
-        *self.thread = IDLE;
-    }
-
-    // Release: `LockGuard::release`. From its first call on, the caller owns nothing.
-
-    fn read_own_record(&mut self) {
-        let is_ours = self.world.record(self.file()) == self.thread.pid;
-        let goes_on = is_ours || self.rules.is(Mutant::NoRecordCheck);
-        self.then(if goes_on { Next::LstatOwn } else { Next::CloseOwn });
-    }
-
-    fn lstat_own(&mut self) {
-        let is_named = self.world.lstat_names(LOCK_FILE, self.file());
-        if self.rules.is(Mutant::ReleaseUnlocksFirst) {
-            self.world.flock_unlock(self.file());
-        }
-        let goes_on = is_named || self.rules.is(Mutant::NoReleaseCheck);
-        self.then(if goes_on { Next::UnlinkOwn } else { Next::CloseOwn });
-    }
-
-    fn unlink_own(&mut self) {
-        if self.world.is_there(LOCK_FILE) && !self.world.lstat_names(LOCK_FILE, self.file()) {
-            self.world.sins.release_removed_anothers_file = true;
-        }
-        self.world.unlink(LOCK_FILE);
-        self.then(Next::CloseOwn);
-    }
-
-    // After a fork: Drop of a copy, and `LockGuard::adopt`.
-
-    fn drop_copy(&mut self) {
-        if self.thread.pid == self.pid || self.rules.is(Mutant::ChildDropUnlinks) {
-            self.read_own_record();
-        } else {
-            self.give_up();
-        }
-    }
-
-    fn adopt_read(&mut self) {
-        let is_parents = self.world.record(self.file()) == self.thread.pid;
-        self.then(if is_parents { Next::AdoptLstat } else { Next::DropCopy });
-    }
-
-    fn adopt_lstat(&mut self) {
-        let is_named = self.world.lstat_names(LOCK_FILE, self.file());
-        self.then(if is_named { Next::AdoptWrite } else { Next::DropCopy });
-    }
-
-    /// The cut that follows changes no first line, and so is no step.
-    fn adopt_write(&mut self) {
-        self.world.write_record(self.file(), self.pid);
-        self.own();
-    }
-
-    fn await_child(&mut self) -> Option<()> {
-        let is_adopted = self.world.record(self.file()) != self.thread.pid;
-        if is_adopted || self.rules.is(Mutant::ParentDoesNotWait) {
-            self.read_own_record();
-        } else if self.world.is_shared(self.file()) {
-            return None;
-        } else {
-            self.then(Next::Own);
-        }
-        Some(())
     }
 }

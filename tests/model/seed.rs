@@ -3,8 +3,9 @@
 //! A temporary with the own pid, hard-linked to the path; if another file is there, the pid in it
 //! decides, and a file that was judged stale is removed by its name. No kernel lock anywhere.
 
+use crate::rules::Rules;
+use crate::step::Next;
 use crate::world::{IDLE, LOCK_FILE, Life, World};
-use crate::{Next, Rules};
 
 pub(crate) fn step(rules: &Rules, world: &mut World, id: usize) -> Option<()> {
     let process = rules.process_of(id);

@@ -3,6 +3,12 @@
 //! A method of `World` is one system call. Numbers of inodes and open files are given anew after every
 //! step, so an inode number is reused as soon as nothing names or opens the inode, as on a disk.
 
+mod tidy;
+
+use std::ops::Range;
+
+use crate::step::Next;
+
 pub(crate) type Pid = u8;
 pub(crate) type ProcessId = usize;
 pub(crate) type FileId = u8;
@@ -44,15 +50,14 @@ pub(crate) struct OpenFile {
 /// A thread and what it remembers between two calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Thread {
-    pub(crate) next: crate::Next,
+    pub(crate) next: Next,
     pub(crate) file: Option<FileId>,
     pub(crate) name: u8,
     /// The pid that it read, or that its guard belongs to.
     pub(crate) pid: Pid,
 }
 
-pub(crate) const IDLE: Thread =
-    Thread { next: crate::Next::Begin, file: None, name: LOCK_FILE, pid: 0 };
+pub(crate) const IDLE: Thread = Thread { next: Next::Begin, file: None, name: LOCK_FILE, pid: 0 };
 
 /// What must never happen, noticed at the call that does it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -240,7 +245,7 @@ impl World {
     }
 
     /// SIGKILL, or an exit: the kernel closes all files.
-    pub(crate) fn end(&mut self, process: ProcessId, threads: std::ops::Range<usize>, life: Life) {
+    pub(crate) fn end(&mut self, process: ProcessId, threads: Range<usize>, life: Life) {
         for thread in &mut self.threads[threads] {
             if let Some(file) = thread.file {
                 self.files[usize::from(file)].as_mut().expect("open").user_was_killed = true;
@@ -255,28 +260,6 @@ impl World {
         }
     }
 
-    /// Drops what nothing refers to and numbers the rest in the order of reference, so that states that
-    /// differ in numbers only are one.
-    pub(crate) fn tidy(&mut self) {
-        let mut files = Renumbering::default();
-        for thread in &mut self.threads {
-            thread.file = thread.file.map(|file| files.number(file));
-        }
-        let is_open = |file: &Option<OpenFile>| file.is_some_and(|file| file.holders != 0);
-        for (id, _) in self.files.iter().enumerate().filter(|(_, file)| is_open(file)) {
-            files.number(small(id));
-        }
-        self.files = files.apply(&self.files);
-        let mut inodes = Renumbering::default();
-        for name in self.names.iter_mut().flatten() {
-            *name = inodes.number(*name);
-        }
-        for file in self.files.iter_mut().flatten() {
-            file.inode = inodes.number(file.inode);
-        }
-        self.inodes = inodes.apply(&self.inodes);
-    }
-
     /// For a trace: what the path names now.
     pub(crate) fn describe_lock_file(&self) -> String {
         match self.record_at(LOCK_FILE) {
@@ -288,32 +271,6 @@ impl World {
                 format!("lock file: {record}, {locked}")
             }
         }
-    }
-}
-
-/// Old numbers to new ones, counted in the order of first mention.
-#[derive(Default)]
-struct Renumbering {
-    new: [Option<u8>; 8],
-    count: u8,
-}
-
-impl Renumbering {
-    fn number(&mut self, old: u8) -> u8 {
-        *self.new[usize::from(old)].get_or_insert_with(|| {
-            self.count += 1;
-            self.count - 1
-        })
-    }
-
-    fn apply<T: Copy, const N: usize>(&self, table: &[Option<T>; N]) -> [Option<T>; N] {
-        let mut renumbered = [None; N];
-        for (&entry, &new) in table.iter().zip(&self.new) {
-            if let Some(new) = new {
-                renumbered[usize::from(new)] = entry;
-            }
-        }
-        renumbered
     }
 }
 

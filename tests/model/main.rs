@@ -1,0 +1,79 @@
+//! A model of the lock, every interleaving of which is tried.
+//!
+//! # How to read this
+//!
+//! `world.rs` is the machine: a call on it is one system call and one atomic step. `ours.rs` is the
+//! protocol, a function a call, under the step numbers of `Lockfile::try_lock` (`step.rs` has their
+//! names): whoever changes one changes the other. `seed.rs` is the Go package's algorithm. `rules.rs`
+//! says what may happen between any two steps (kill, fork, a recycled pid, …), `check.rs` what must
+//! hold. Then the runs: `clean.rs` is the protocol as it is, with the number of states; `mutants.rs`
+//! does one step wrong; `limits.rs` shows what the docs warn of.
+//!
+//! `cargo test --test model limits -- --nocapture` prints the traces.
+//!
+//! Left out: errors of system calls, a reply that NFS loses, and the bound of 16 looks (here a process
+//! looks as often as it likes). That a fresh process acquires is checked by letting one run alone from
+//! the aftermath of every state: stateright's `eventually` does not see cycles, and here all is cycles.
+
+mod world;
+mod step;
+mod rules;
+mod ours;
+mod seed;
+mod check;
+mod tell;
+
+mod clean;
+mod mutants;
+mod limits;
+
+use rules::{Fork, Mutant, Publish, Rm, Rules, Start};
+
+const ABSENT: &[Start] = &[Start::Absent];
+const STALE: &[Start] = &[Start::Stale];
+const LONG_STALE: &[Start] = &[Start::LongStale];
+const JUNK: &[Start] = &[Start::Junk];
+const ANY: &[Start] = &[Start::Absent, Start::Stale, Start::Junk];
+const PID_ONLY_OWNER: &[Start] = &[Start::PidOnlyOwner];
+
+/// As many processes as pids: every pid is recycled all the time.
+fn processes(ours: u8) -> Rules {
+    Rules {
+        ours: ours.into(),
+        seeds: 0,
+        children: 0,
+        threads: 1,
+        pids: ours,
+        starts: ANY,
+        crashes: true,
+        zombies: false,
+        strangers: false,
+        rm: Rm::Never,
+        fork: Fork::AndDrop,
+        publish: Publish::Unnamed,
+        temporaries: 0,
+        kernel_lock_only: false,
+        mutant: None,
+    }
+}
+
+/// Further pids beside those of the processes, with all that can become of a pid.
+fn with_zombies_and_strangers(rules: Rules) -> Rules {
+    Rules { pids: rules.pids + 1, zombies: true, strangers: true, ..rules }
+}
+
+fn with_a_child(fork: Fork, rules: Rules) -> Rules {
+    Rules { children: 1, pids: rules.pids + 1, fork, ..rules }
+}
+
+fn with_temporaries(publish: Publish, rules: Rules) -> Rules {
+    Rules { temporaries: 3, publish, ..rules }
+}
+
+fn but(mutant: Mutant, rules: Rules) -> Rules {
+    Rules { mutant: Some(mutant), ..rules }
+}
+
+fn seeds(ours: usize, seeds: usize, starts: &'static [Start]) -> Rules {
+    Rules { ours, seeds, starts, crashes: false, ..processes(2) }
+}

@@ -47,7 +47,9 @@ fn look_with(path: &Path, access: Access) -> Result<Look, Error> {
         Ok(true) => Ok(Look::Unlocked(incumbent)),
         // Another waiter may be probing a file that its owner has just removed. That lock says nothing
         // about the path, and would make us report an owner where there is none. The count is read after
-        // the lock was refused, or it would prove nothing.
+        // the lock was refused, or it would prove nothing. To compare the path's inode would also cover a
+        // file with a second name, at the price of a system call in every refused attempt; as it is, a
+        // waiter can be told `Busy` once too often there (tests/model/limits.rs).
         Ok(false) if metadata.nlink() == 0 => Ok(Look::Departed),
         Ok(false) => Ok(Look::Locked { pid: owner::recorded_pid(&incumbent.file).unwrap_or(None) }),
         Err(error) if access == Access::Read && wants_a_writable_file(&error) => {

@@ -1,5 +1,6 @@
 //! The tests, a module for each behaviour. All go through the public API.
 
+#[cfg(feature = "retry")]
 mod example;
 mod peer;
 mod sandbox;

@@ -4,20 +4,22 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{env, fs, io, iter, thread};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, gettid};
 use pidlockfile::retry::{Attempt, CancelToken, GaveUp, RetryError, RetryPolicy};
 
-use crate::sandbox::Sandbox;
+use crate::peer::Peer;
+use crate::sandbox::{Sandbox, require};
+use crate::trace::Traced;
 
 /// Longer than any test takes whose wait is ended, and short enough to see one fail.
 const LONG: Duration = Duration::from_secs(60);
@@ -54,6 +56,27 @@ fn sleep_undisturbed(token: &CancelToken, sleep: Duration) {
     let error = policy.run().cancel_on(token).call(|| Err::<(), _>(would_block())).unwrap_err();
     assert_eq!((error.reason, error.attempts), (GaveUp::Deadline, 2));
     assert!(error.elapsed >= sleep);
+}
+
+/// What a traced peer does.
+pub fn wait_20_ms() {
+    sleep_undisturbed(&CancelToken::new().unwrap(), Duration::from_millis(20));
+}
+
+#[test]
+fn a_wait_is_one_system_call_and_no_busy_loop() {
+    let traced = Traced::new(Peer::at(&Sandbox::new().path()));
+    require!(traced.is_some(), "tracing is forbidden");
+    let mut polls = traced.unwrap().calls("wait");
+    polls.retain(|call| {
+        // Where there is no poll(2), libc calls ppoll(2).
+        #[cfg(target_arch = "x86_64")]
+        if *call == libc::SYS_poll {
+            return true;
+        }
+        *call == libc::SYS_ppoll
+    });
+    assert_eq!(polls.len(), 1);
 }
 
 /// Is cancelled by another thread in the middle of a wait, and notices.
@@ -152,10 +175,14 @@ fn one_token_ends_many_waits() {
 #[test]
 fn cancelling_again_does_nothing() {
     let token = CancelToken::new().unwrap();
-    // A byte each time would fill the pipe and block.
-    for _ in 0..100_000 {
-        token.cancel();
-    }
+    let (done, is_done) = mpsc::channel();
+    let other = token.clone();
+    thread::spawn(move || {
+        // A byte each time would fill the pipe and block.
+        (0..100_000).for_each(|_| other.cancel());
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(SOON).unwrap();
     assert!(token.is_cancelled());
     let error = RetryPolicy::default()
         .run()
@@ -285,17 +312,20 @@ fn waiter_that_is_interrupted() {
     // SAFETY: the handler does nothing.
     unsafe { signal_hook::low_level::register(libc::SIGUSR1, || ()) }.unwrap();
     let token = CancelToken::new().unwrap();
-    let done = AtomicBool::new(false);
-    let waiter = nix::sys::pthread::pthread_self();
     thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::SeqCst) {
-                nix::sys::pthread::pthread_kill(waiter, Signal::SIGUSR1).unwrap();
-                thread::yield_now();
-            }
+        let (waits, it_waits) = mpsc::channel();
+        let token = &token;
+        let waiter = scope.spawn(move || {
+            waits.send(pthread_self()).unwrap();
+            sleep_undisturbed(token, Duration::from_millis(50));
         });
-        sleep_undisturbed(&token, Duration::from_millis(50));
-        done.store(true, Ordering::SeqCst);
+        let id = it_waits.recv().unwrap();
+        while !waiter.is_finished() {
+            // It fails once the thread has ended, which is seen above.
+            let _ = pthread_kill(id, Signal::SIGUSR1);
+            thread::yield_now();
+        }
+        waiter.join().unwrap();
     });
 }
 

@@ -198,6 +198,14 @@ impl State {
             "try_lock" => {
                 return reply(self.lockfile.try_lock().map(|guard| self.guard = Some(guard)));
             }
+            #[cfg(feature = "retry")]
+            "acquire_with_retry" => {
+                let policy = pidlockfile::retry::RetryPolicy::default();
+                let acquired = pidlockfile::retry::acquire_with_retry(&self.lockfile, &policy);
+                self.guard = Some(acquired.unwrap());
+            }
+            #[cfg(feature = "retry")]
+            "wait" => crate::cancel::wait_20_ms(),
             "verify" => return reply(self.guard.as_ref().unwrap().verify()),
             "adopt" => return reply(self.guard.as_mut().unwrap().adopt()),
             "unlock" => return reply(self.guard.take().unwrap().unlock()),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, io, iter, process, thread};
 
+use nix::libc;
 use pidlockfile::Error;
 use pidlockfile::retry::{
     Attempt, CancelToken, GaveUp, RetryError, RetryPolicy, Temporary, TryLock, acquire_with_retry,
@@ -15,7 +16,8 @@ use pidlockfile::retry::{
 
 use crate::costs::allocations;
 use crate::peer::Peer;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, require};
+use crate::trace::Traced;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -60,6 +62,22 @@ fn a_free_lock_costs_no_allocation() {
     let run = policy.run().on_wait(|_| waits += 1).cancel_on(&token);
     assert_eq!(allocations(|| drop(run.acquire(&lockfile).unwrap())), 0);
     assert_eq!(waits, 0);
+}
+
+#[test]
+fn a_free_lock_costs_the_system_calls_of_try_lock() {
+    let sandbox = Sandbox::new();
+    let traced = Traced::new(Peer::at(&sandbox.path()));
+    require!(traced.is_some(), "tracing is forbidden");
+    let mut traced = traced.unwrap();
+    let mut calls_of = |command| {
+        let mut calls = traced.calls(command);
+        // A system call only where the vDSO has no clock.
+        calls.retain(|&call| call != libc::SYS_clock_gettime);
+        traced.calls("unlock");
+        calls
+    };
+    assert_eq!(calls_of("acquire_with_retry"), calls_of("try_lock"));
 }
 
 #[test]

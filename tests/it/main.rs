@@ -1,6 +1,7 @@
 //! The tests, a module for each behaviour. All go through the public API.
 
 mod peer;
+mod refuse;
 mod sandbox;
 mod trace;
 

@@ -11,8 +11,9 @@ export TORTURE_SECONDS="${TORTURE_SECONDS:-60}"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# What the dependencies compile to is shared, the crate itself has another path and so its own place.
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
+# A build directory of its own, kept for the next time: to cargo the copy is the same crate as this one, and in
+# one directory the tests of this one would be linked with a mutant, and believed to be up to date.
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/mutants"
 copy="$work/pidlockfile"
 fresh_copy() {
     rm -rf "$copy" && mkdir "$copy"

@@ -293,8 +293,8 @@ def check_fired(call, fault, trace):
     marked = [number for number, line in enumerate(trace) if mark in line]
     check(marked, "the fault never fired")
     until = list(calls_in(trace[:marked[0] + 1]))
-    if fault == "KILL" and len(until) > 1 and until[-1].shape == until[-2].shape:
-        until.pop()  # strace may print the call in which the peer died twice
+    if fault == "KILL" and len(until) > 1 and until[-1].nth == call.nth + 1:
+        until.pop()  # strace sometimes prints the call in which the peer died a second time
     # Where only the reads of /proc are traced, the other calls are not there to be counted.
     index = call.index if call.name != "read" else until[-1].index if until else None
     check(until and until[-1] == call._replace(index=index),

@@ -12,6 +12,7 @@ mod exclusion;
 mod fallback;
 mod flock;
 mod fork;
+mod interop;
 #[cfg(target_arch = "x86_64")]
 mod nfs;
 mod paths;

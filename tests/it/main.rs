@@ -5,11 +5,14 @@ mod refuse;
 mod sandbox;
 mod trace;
 
+mod agreement;
 mod crash;
 mod costs;
 mod errors;
 mod exclusion;
 mod fallback;
+#[cfg(target_arch = "x86_64")]
+mod faults;
 mod flock;
 mod fork;
 mod interop;

@@ -64,7 +64,7 @@
 //!
 //! | program | with this crate |
 //! |---|---|
-//! | flock(1), flock(2) | each is refused while the other holds the lock. Our release removes the file: a flock(1) that has waited for it, or opened it just before, then has the lock of a file without a name, which keeps nobody out. Without waiting (`-n`) that takes a release between its open and its flock |
+//! | flock(1), flock(2) | each is refused while the other holds the lock. Our release removes the file: a flock(1) that had opened it by then, to wait for the lock, gets the lock of a file without a name, which keeps nobody out. Use `flock -n`, where the moment between its open and its flock is all that is left |
 //! | Python's filelock | the same, with [`Lockfile::kernel_lock_only`]; and it empties our record each time it tries |
 //! | a script that writes its pid and removes the file | its lock is honoured while it runs, ours by it if it checks the pid |
 //! | Go's nightlyone/lockfile | each honours the other's lock. It removes by name a file that it judged stale earlier, so when a stale file is taken over by both at once, two owners are possible |

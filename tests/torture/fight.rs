@@ -39,16 +39,11 @@ pub fn fight(dir: &Path, rules: Rules, duration: Duration) {
         thread::sleep(Duration::from_micros(random(200)));
     }
     fight.let_the_stopped_one_go_on();
-    let goes_on = referee.sees_another_owner_within(LONGEST_GAP);
+    let goes_on = fight.goes_on();
     let fought = started.elapsed();
     fight.kill_all();
     // Whoever comes next gets the lock, and clears up after the dead.
-    let mut last = worker::start(&fight.arena, rules, Rounds::One);
-    let is_free = referee.sees_another_owner_within(LONGEST_GAP);
-    if !is_free {
-        last.kill().unwrap();
-    }
-    last.wait().unwrap();
+    let is_free = fight.is_free();
     let tally = referee.close();
     fight.read_out(&tally, fought);
     fight.judge(&tally, goes_on, is_free);
@@ -156,6 +151,21 @@ impl Fight {
         }
     }
 
+    /// Whether one more of those who fight gets the lock. The count tells it, since reports may lie unread.
+    fn goes_on(&self) -> bool {
+        let count = || worker::count_at(&self.arena.witness());
+        let before = count();
+        within(LONGEST_GAP, || count() > before)
+    }
+
+    /// Whether a new one gets the lock.
+    fn is_free(&self) -> bool {
+        let mut last = worker::start(&self.arena, self.rules, Rounds::One);
+        let got_it = within(LONGEST_GAP, || last.try_wait().unwrap().is_some());
+        let _ = last.kill();
+        last.wait().unwrap().success() && got_it
+    }
+
     /// Puts a stale file in place as only a careful outsider does: complete, and if the name is free.
     fn plant(&mut self) {
         let prepared = self.arena.dir.join("prepared");
@@ -236,6 +246,18 @@ impl Drop for Fight {
             let _ = child.wait();
         }
     }
+}
+
+/// Whether this comes true in time. The sleep orders nothing: what is awaited stays true.
+fn within(bound: Duration, mut is_true: impl FnMut() -> bool) -> bool {
+    let started = Instant::now();
+    while !is_true() {
+        if started.elapsed() > bound {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    true
 }
 
 fn pid_of(child: &Child) -> Pid {

@@ -3,22 +3,16 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 const END: &str = "end";
 
 pub struct Referee {
-    shared: Arc<Shared>,
+    tally: Arc<Mutex<Tally>>,
     listener: JoinHandle<()>,
     reports: File,
-}
-
-#[derive(Default)]
-struct Shared {
-    tally: Mutex<Tally>,
-    changed: Condvar,
 }
 
 #[derive(Clone, Default)]
@@ -41,42 +35,29 @@ impl Referee {
         // Open for both, or it would wait for the first worker here, and end with the last.
         let reports = File::options().read(true).write(true).open(fifo).unwrap();
         let lines = BufReader::new(reports.try_clone().unwrap()).lines();
-        let shared = Arc::new(Shared::default());
-        shared.tally.lock().unwrap().latest = Some(Instant::now());
+        let started = Tally { latest: Some(Instant::now()), ..Tally::default() };
+        let tally = Arc::new(Mutex::new(started));
         let listener = thread::spawn({
-            let shared = Arc::clone(&shared);
+            let tally = Arc::clone(&tally);
             move || {
                 for line in lines.map(Result::unwrap).take_while(|line| line != END) {
-                    shared.tally.lock().unwrap().take_down(&line);
-                    shared.changed.notify_all();
+                    tally.lock().unwrap().take_down(&line);
                 }
             }
         });
-        Referee { shared, listener, reports }
-    }
-
-    fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.shared.tally.lock().unwrap()
+        Referee { tally, listener, reports }
     }
 
     pub fn has_seen_enough(&self) -> bool {
-        let tally = self.tally();
+        let tally = self.tally.lock().unwrap();
         !tally.violations.is_empty() || tally.lost_updates > 0
-    }
-
-    /// Waits until one more owner reports; `false` if none does in this time.
-    pub fn sees_another_owner_within(&self, bound: Duration) -> bool {
-        let tally = self.tally();
-        let before = tally.acquisitions;
-        let same = |tally: &mut Tally| tally.acquisitions == before;
-        !self.shared.changed.wait_timeout_while(tally, bound, same).unwrap().1.timed_out()
     }
 
     /// Hears out what has been reported, and gives the count.
     pub fn close(mut self) -> Tally {
         writeln!(self.reports, "{END}").unwrap();
         self.listener.join().unwrap();
-        self.shared.tally.lock().unwrap().clone()
+        self.tally.lock().unwrap().clone()
     }
 }
 

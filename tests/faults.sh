@@ -21,4 +21,5 @@ attached=$(timeout 20 strace -o /dev/null -p $! 2>&1 || true)
 it=$(cargo test --locked --test it --no-run --message-format=json 2>/dev/null |
     sed -nE 's/.*"executable":"([^"]*\/it-[0-9a-f]+)".*/\1/p' | tail -1)
 [ -x "$it" ] || { echo "the test crate does not build" >&2; exit 1; }
-exec python3 tests/faults.py "$it"
+# -B: no compiled files are left in the checkout.
+exec python3 -B tests/faults "$it"

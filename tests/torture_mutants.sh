@@ -62,7 +62,7 @@ name_published_before_the_kernel_lock() {
 
 failed=0
 printf '%-52s %-10s %s\n' "mutant" "found in" "how"
-# The policy under which a record proves nothing shows all four; the pid of a live owner hides two of them.
+# Under this policy a live owner's record does not stand in for the kernel lock that a mutant lets go too early.
 fight=no_two_own_it_with_the_kernel_lock_only
 for mutant in no_path_check_before_the_removal_of_a_stale_file stale_inode_unlocked_before_the_unlink \
     release_unlocks_before_the_unlink name_published_before_the_kernel_lock; do

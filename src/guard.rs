@@ -128,7 +128,9 @@ impl LockGuard {
 
     /// Releases the lock and removes the file, and says how it went.
     ///
-    /// The lock is free afterwards in any case, but for a forked child's copy of it.
+    /// The kernel lock is free afterwards in any case, but for a forked child's copy of it. If the
+    /// record can't even be read, the file stays as it is, and by the pid in it others still take the lock
+    /// for ours until this process ends.
     ///
     /// # Errors
     ///

@@ -64,7 +64,8 @@
 //!
 //! | program | with this crate |
 //! |---|---|
-//! | flock(1), flock(2) | a full peer: both sides exclude each other |
+//! | flock(1), flock(2) | each is refused while the other holds the lock. Our release removes the file: a flock(1) that had opened it by then, to wait for the lock, gets the lock of a file without a name, which keeps nobody out. Use `flock -n`, where the moment between its open and its flock is all that is left |
+//! | Python's filelock | the same, with [`Lockfile::kernel_lock_only`]; and it empties our record each time it tries |
 //! | a script that writes its pid and removes the file | its lock is honoured while it runs, ours by it if it checks the pid |
 //! | Go's nightlyone/lockfile | each honours the other's lock. It removes by name a file that it judged stale earlier, so when a stale file is taken over by both at once, two owners are possible |
 //! | fcntl(2) record locks (`lockf`, Python's `fcntl.lockf`) | another kind of lock, which flock(2) does not see |

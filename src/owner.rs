@@ -47,7 +47,14 @@ pub(crate) fn recorded_pid(file: &File) -> io::Result<Option<u32>> {
 }
 
 /// Reads the first line as FHS 3.0 (3.15, `/run`) asks: blanks around the pid, a missing newline and
-/// further lines are let pass. A sign or a leading zero is not: readers differ on what those mean.
+/// further lines are let pass.
+///
+/// Other readers are not all as lenient. After the pid, systemd refuses a blank, and some shells' `kill` a
+/// `\r`; with further lines, `kill $(cat FILE)` goes on to signal what else is there. We name the
+/// pid all the same: were it no pid, a live owner that knows pid files only would be robbed of its lock,
+/// whereas garbage that looks like a live pid only makes others wait. What must not be is that a
+/// reader takes the record for another pid than we do. So a leading zero is no pid (to Go and systemd it
+/// says octal, to a shell nothing), nor is a sign, a NUL or a second word in the line.
 fn parse(record: &[u8]) -> Option<u32> {
     let line = match record.iter().position(|&byte| byte == b'\n') {
         Some(end) => &record[..end],

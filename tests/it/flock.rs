@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use pidlockfile::Error;
 
+use crate::peer::Peer;
 use crate::sandbox::{Sandbox, require};
 
 fn flock_is_installed() -> bool {
@@ -46,6 +47,39 @@ fn we_are_refused_while_flock_1_holds_the_lock() {
     drop(flock.stdin.take());
     assert!(flock.wait().unwrap().success());
     sandbox.assert_free_and_clean();
+}
+
+/// The limit that the crate page states: flock(1) does not look whether its file still has a name.
+#[test]
+fn a_flock_1_that_waited_for_us_gets_a_file_without_a_name_and_keeps_nobody_out() {
+    require!(flock_is_installed(), "flock(1) is not installed");
+    let sandbox = Sandbox::new();
+    let mut owner = Peer::holding(&sandbox.path());
+    let mut flock = Command::new("flock")
+        .arg(sandbox.path())
+        .args(["sh", "-c", "echo locked; cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It waits once the kernel says so: `->` before the entry in /proc/locks is a waiter.
+    let is_waiting = || {
+        let waiter = format!(" {} ", flock.id());
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().any(|line| line.contains("-> FLOCK") && line.contains(&waiter))
+    };
+    while !is_waiting() {
+        std::thread::yield_now();
+    }
+    owner.must("unlock");
+    let mut line = String::new();
+    let mut stdout = std::io::BufReader::new(flock.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
+    assert_eq!(line, "locked\n");
+    assert!(!sandbox.path().exists());
+    sandbox.assert_free_and_clean();
+    drop(flock.stdin.take());
+    assert!(flock.wait().unwrap().success());
 }
 
 #[test]

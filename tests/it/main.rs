@@ -3,9 +3,11 @@
 #[cfg(feature = "retry")]
 mod example;
 mod peer;
+mod refuse;
 mod sandbox;
 mod trace;
 
+mod agreement;
 #[cfg(feature = "retry")]
 mod cancel;
 mod crash;
@@ -15,8 +17,11 @@ mod daemon;
 mod errors;
 mod exclusion;
 mod fallback;
+#[cfg(target_arch = "x86_64")]
+mod faults;
 mod flock;
 mod fork;
+mod interop;
 #[cfg(target_arch = "x86_64")]
 mod nfs;
 mod paths;

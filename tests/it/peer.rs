@@ -4,7 +4,6 @@
 //! has only one of (user, umask, limits, children) is changed in a peer, never in the test process.
 
 use fs::File;
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -23,11 +22,9 @@ use nix::unistd::{
     ForkResult, Gid, Pid, Uid, fork, gettid, mkfifo, pipe, setgid, setgroups, setuid,
 };
 use pidlockfile::{Error, LockGuard, Lockfile};
-use seccompiler::{
-    SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
 
 use crate::exclusion::lock_spinning;
+use crate::refuse::refuse;
 use crate::trace::wait_for;
 
 const PATH_VARIABLE: &str = "PIDLOCKFILE_PEER_PATH";
@@ -389,34 +386,4 @@ fn hide_proc() {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .unwrap();
     mount(Some("tmpfs"), "/proc", Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
-}
-
-/// Has the kernel refuse a kind of system call from now on, as another kernel or file system does.
-fn refuse(what: &str) {
-    let flags = |argument, bits: i32| {
-        let bits = u64::from(bits.cast_unsigned());
-        let carries_bits = SeccompCondition::new(
-            argument,
-            SeccompCmpArgLen::Dword,
-            SeccompCmpOp::MaskedEq(bits),
-            bits,
-        );
-        vec![SeccompRule::new(vec![carries_bits.unwrap()]).unwrap()]
-    };
-    let (call, rules, errno) = match what {
-        "tmpfile" => (libc::SYS_openat, flags(2, libc::O_TMPFILE), libc::EOPNOTSUPP),
-        "link_by_empty_path" => (libc::SYS_linkat, flags(4, libc::AT_EMPTY_PATH), libc::ENOENT),
-        "link_by_proc" => (libc::SYS_linkat, flags(4, libc::AT_SYMLINK_FOLLOW), libc::ENOENT),
-        "rename_noreplace" => (libc::SYS_renameat2, vec![], libc::EINVAL),
-        "flock" => (libc::SYS_flock, vec![], libc::EOPNOTSUPP),
-        _ => panic!("no such system call: {what}"),
-    };
-    let filter = SeccompFilter::new(
-        BTreeMap::from([(call, rules)]),
-        SeccompAction::Allow,
-        SeccompAction::Errno(errno.cast_unsigned()),
-        env::consts::ARCH.try_into().unwrap(),
-    );
-    let program = seccompiler::BpfProgram::try_from(filter.unwrap()).unwrap();
-    seccompiler::apply_filter(&program).unwrap();
 }

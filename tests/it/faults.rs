@@ -1,0 +1,45 @@
+//! What tests/faults.sh can't do with strace: close(2) that closes, as it always does, and reports an error.
+
+use nix::errno::Errno;
+use nix::libc;
+
+use crate::peer::Peer;
+use crate::sandbox::{DEAD_PID, Sandbox, record_of, require};
+use crate::trace::Traced;
+
+const ERRORS: [Errno; 4] = [Errno::EINTR, Errno::EIO, Errno::ENOSPC, Errno::EDQUOT];
+
+#[test]
+fn a_close_that_reports_an_error_keeps_no_lock_and_fails_no_release() {
+    for errno in ERRORS {
+        for release in ["unlock", "drop"] {
+            let sandbox = Sandbox::new();
+            let traced = Traced::new(Peer::holding(&sandbox.path()));
+            require!(traced.is_some(), "tracing is forbidden");
+            let mut traced = traced.unwrap();
+            assert!(traced.run_to(release, |call| call.number == libc::SYS_close));
+            traced.report(errno);
+            let mut peer = traced.go_on();
+            assert_eq!(peer.answer(), "ok", "{errno}");
+            sandbox.assert_free_and_clean();
+            peer.must("try_lock");
+        }
+    }
+}
+
+#[test]
+fn a_close_of_a_stale_file_that_reports_an_error_changes_nothing() {
+    for errno in ERRORS {
+        let sandbox = Sandbox::new();
+        sandbox.plant(record_of(DEAD_PID));
+        let traced = Traced::new(Peer::at(&sandbox.path()));
+        require!(traced.is_some(), "tracing is forbidden");
+        let mut traced = traced.unwrap();
+        assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_close));
+        traced.report(errno);
+        let mut peer = traced.go_on();
+        assert_eq!(peer.answer(), "ok", "{errno}");
+        peer.must("unlock");
+        sandbox.assert_free_and_clean();
+    }
+}

@@ -1,0 +1,83 @@
+//! Listens to all owners, and counts what must not be.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+const END: &str = "end";
+
+pub struct Referee {
+    tally: Arc<Mutex<Tally>>,
+    listener: JoinHandle<()>,
+    reports: File,
+}
+
+#[derive(Clone, Default)]
+pub struct Tally {
+    pub acquisitions: u64,
+    /// The highest number that an owner has reported.
+    pub highest: u64,
+    /// Numbers that no owner has reported: it was killed before it could, or its step was lost.
+    pub missing: u64,
+    /// Numbers that were given out a second time.
+    pub lost_updates: u64,
+    pub violations: Vec<String>,
+    pub longest_gap: Duration,
+    latest: Option<Instant>,
+}
+
+impl Referee {
+    /// Listens at this fifo.
+    pub fn at(fifo: &Path) -> Referee {
+        // Open for both, or it would wait for the first worker here, and end with the last.
+        let reports = File::options().read(true).write(true).open(fifo).unwrap();
+        let lines = BufReader::new(reports.try_clone().unwrap()).lines();
+        let started = Tally { latest: Some(Instant::now()), ..Tally::default() };
+        let tally = Arc::new(Mutex::new(started));
+        let listener = thread::spawn({
+            let tally = Arc::clone(&tally);
+            move || {
+                for line in lines.map(Result::unwrap).take_while(|line| line != END) {
+                    tally.lock().unwrap().take_down(&line);
+                }
+            }
+        });
+        Referee { tally, listener, reports }
+    }
+
+    pub fn has_seen_enough(&self) -> bool {
+        let tally = self.tally.lock().unwrap();
+        !tally.violations.is_empty() || tally.lost_updates > 0
+    }
+
+    /// Hears out what has been reported, and gives the count.
+    pub fn close(mut self) -> Tally {
+        writeln!(self.reports, "{END}").unwrap();
+        self.listener.join().unwrap();
+        self.tally.lock().unwrap().clone()
+    }
+}
+
+impl Tally {
+    fn take_down(&mut self, line: &str) {
+        let Some(number) = line.strip_prefix("own ") else {
+            self.violations.push(line.to_owned());
+            return;
+        };
+        let number: u64 = number.parse().unwrap();
+        let now = Instant::now();
+        let gap = now - self.latest.replace(now).unwrap();
+        self.longest_gap = self.longest_gap.max(gap);
+        self.acquisitions += 1;
+        // Owners report while they have the lock, and so in the order of their numbers.
+        if number <= self.highest {
+            self.lost_updates += 1;
+        } else {
+            self.missing += number - self.highest - 1;
+            self.highest = number;
+        }
+    }
+}

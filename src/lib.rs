@@ -47,12 +47,14 @@
 //!
 //! - **Recycled pids.** By default a record without a kernel lock that names a running process is
 //!   honoured. After a crash whose pid another process got, as in a container that restarts, the lock
-//!   is busy until that one ends. Where every program on the path uses this crate or flock(1), choose
+//!   is busy until that one ends. Where every program on the path uses this crate or `flock -n`, choose
 //!   [`Lockfile::kernel_lock_only`]. Our own pid is never mistaken for somebody else's.
 //! - **Children of a killed owner.** A child forked without exec keeps the kernel lock while it lives.
 //!   The lock is then busy, and the error names the dead owner, since its pid is what the file says.
 //! - **Meddling.** Whoever may write the directory can remove the file, and then another process can
-//!   lock. [`LockGuard::verify`] tells a daemon; nothing can prevent it.
+//!   lock. [`LockGuard::verify`] tells a daemon; nothing can prevent it. If the file is removed and locked
+//!   anew in the very moment between our check and our removal, the new one is removed: no system call
+//!   does both at once.
 //! - **Readers.** Whoever may read the file may flock(2) it and so keep others from taking it over.
 //!   Hence its mode is `0600` unless [`Lockfile::mode`] says otherwise.
 //! - **Several machines.** flock(2) is shared over NFS, but not with `nolock` or `local_lock=flock`,

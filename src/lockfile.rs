@@ -92,8 +92,8 @@ impl Lockfile {
     /// reboots onto a persistent directory) the lock is [`Busy`](Error::Busy) until that process ends
     /// or somebody removes the file.
     ///
-    /// Choose this where all who lock this path use this crate, flock(1) or flock(2): then the kernel
-    /// alone knows who holds the lock, and no pid can mislead.
+    /// Choose this where all who lock this path use this crate or `flock -n`: then the kernel alone knows
+    /// who holds the lock, and no pid can mislead.
     #[must_use]
     pub fn kernel_lock_only(self) -> Lockfile {
         Lockfile { kernel_lock_only: true, ..self }

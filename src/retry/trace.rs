@@ -1,13 +1,14 @@
 //! What a subscriber of `tracing` sees: a span for the wait, an event for each attempt.
 
 #[cfg(feature = "tracing")]
-pub(super) use on::Trace;
+pub(super) use on::{Trace, unwatched};
 
 #[cfg(not(feature = "tracing"))]
-pub(super) use off::Trace;
+pub(super) use off::{Trace, unwatched};
 
 #[cfg(feature = "tracing")]
 mod on {
+    use std::fmt::Display;
     use std::time::Duration;
 
     use tracing::{Span, debug, debug_span};
@@ -16,6 +17,12 @@ mod on {
 
     pub(in crate::retry) struct Trace {
         wait: Option<Span>,
+    }
+
+    /// The next sleep hears no news.
+    #[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code))]
+    pub(in crate::retry) fn unwatched(error: impl Display) {
+        debug!(target: TARGET, %error, "no news of the lock");
     }
 
     impl Trace {
@@ -56,6 +63,9 @@ mod off {
     use std::time::Duration;
 
     pub(in crate::retry) struct Trace;
+
+    #[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code))]
+    pub(in crate::retry) fn unwatched(_error: impl std::fmt::Display) {}
 
     impl Trace {
         pub(in crate::retry) fn new() -> Trace {

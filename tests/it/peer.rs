@@ -243,6 +243,32 @@ impl State {
                 assert_eq!(self.child.as_ref().unwrap().0.as_raw().cast_unsigned(), pid);
             }
             "refuse" => refuse(argument),
+            #[cfg(feature = "retry")]
+            "wait" => self.guard = Some(crate::retry::long_wait(&self.lockfile, |_| ())),
+            #[cfg(feature = "retry")]
+            "wait_aloud" => {
+                let aloud = |attempt: &pidlockfile::retry::Attempt<'_, Error>| {
+                    if attempt.number == 1 {
+                        answer("waiting");
+                    }
+                };
+                self.guard = Some(crate::retry::long_wait(&self.lockfile, aloud));
+            }
+            #[cfg(feature = "retry")]
+            "wait_by_default" => {
+                let policy = pidlockfile::retry::RetryPolicy::default();
+                let guard = policy.run().on_wait(|_| answer("waiting")).acquire(&self.lockfile);
+                self.guard = Some(guard.unwrap());
+            }
+            #[cfg(feature = "retry")]
+            "wait_by_schedule" => {
+                let policy = pidlockfile::retry::RetryPolicy::builder()
+                    .wake_on_release(false)
+                    .build()
+                    .unwrap();
+                let guard = policy.run().on_wait(|_| answer("waiting")).acquire(&self.lockfile);
+                self.guard = Some(guard.unwrap());
+            }
             _ => panic!("no such command: {line}"),
         }
         OK.to_owned()
@@ -384,7 +410,7 @@ fn hide_proc() {
 }
 
 /// Has the kernel refuse a kind of system call from now on, as another kernel or file system does.
-fn refuse(what: &str) {
+pub fn refuse(what: &str) {
     let flags = |argument, bits: i32| {
         let bits = u64::from(bits.cast_unsigned());
         let carries_bits = SeccompCondition::new(
@@ -401,6 +427,8 @@ fn refuse(what: &str) {
         "link_by_proc" => (libc::SYS_linkat, flags(4, libc::AT_SYMLINK_FOLLOW), libc::ENOENT),
         "rename_noreplace" => (libc::SYS_renameat2, vec![], libc::EINVAL),
         "flock" => (libc::SYS_flock, vec![], libc::EOPNOTSUPP),
+        "inotify" => (libc::SYS_inotify_init1, vec![], libc::EMFILE),
+        "pidfd" => (libc::SYS_pidfd_open, vec![], libc::ENOSYS),
         _ => panic!("no such system call: {what}"),
     };
     let filter = SeccompFilter::new(

@@ -53,7 +53,8 @@ impl Traced {
         self.run_on_to(here)
     }
 
-    fn run_on_to(&mut self, mut here: impl FnMut(&Call) -> bool) -> bool {
+    /// As [`run_to`](Self::run_to), from here on.
+    pub fn run_on_to(&mut self, mut here: impl FnMut(&Call) -> bool) -> bool {
         loop {
             let call = self.next_call();
             if call.writes_an_answer() {
@@ -155,6 +156,10 @@ impl Traced {
 }
 
 impl Call {
+    pub fn argument(&self, index: usize) -> u64 {
+        self.arguments[index]
+    }
+
     fn reads_a_command(&self) -> bool {
         self.number == libc::SYS_read
     }

@@ -165,13 +165,13 @@ impl Call {
     }
 
     fn writes_an_answer(&self) -> bool {
-        self.number == libc::SYS_write && self.arguments[0] == 1
+        self.number == libc::SYS_write && self.argument(0) == 1
     }
 
     /// The allocator's calls, and the check that a debug build makes of each descriptor it closes.
     fn is_noise(&self) -> bool {
         [libc::SYS_brk, libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mremap].contains(&self.number)
-            || self.number == libc::SYS_fcntl && self.arguments[1] == libc::F_GETFD as u64
+            || self.number == libc::SYS_fcntl && self.argument(1) == libc::F_GETFD as u64
     }
 }
 

@@ -293,14 +293,14 @@ impl<W: Fn() -> Option<Watch>> TryLock for Elsewhere<W> {
     }
 }
 
-fn copy_of(news: &PipeReader) -> Option<Watch> {
-    Some(Watch::from(OwnedFd::from(news.try_clone().unwrap())))
+fn copy_of(news: &PipeReader) -> Watch {
+    Watch::from(OwnedFd::from(news.try_clone().unwrap()))
 }
 
 #[test]
 fn a_lock_kept_elsewhere_brings_its_own_news() {
     let (news, mut teller) = io::pipe().unwrap();
-    let lock = Elsewhere::new(|| copy_of(&news));
+    let lock = Elsewhere::new(|| Some(copy_of(&news)));
     let started = Instant::now();
     let policy = long_sleep();
     let release = |_: &Attempt<'_, io::Error>| {
@@ -314,7 +314,7 @@ fn a_lock_kept_elsewhere_brings_its_own_news() {
 #[test]
 fn news_that_never_ends_makes_nobody_spin() {
     let (news, _) = io::pipe().unwrap();
-    let lock = Elsewhere::new(|| copy_of(&news));
+    let lock = Elsewhere::new(|| Some(copy_of(&news)));
     let policy = long_sleep().with_max_elapsed(500 * MS);
     assert_few(policy.run().acquire(&lock).unwrap_err().attempts);
     #[cfg(feature = "tokio")]

@@ -1,13 +1,14 @@
 //! What a subscriber of `tracing` sees: a span for the wait, an event for each attempt.
 
 #[cfg(feature = "tracing")]
-pub(super) use on::{Trace, unwatched};
+pub(super) use on::Trace;
 
 #[cfg(not(feature = "tracing"))]
-pub(super) use off::{Trace, unwatched};
+pub(super) use off::Trace;
 
 #[cfg(feature = "tracing")]
 mod on {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     use std::fmt::Display;
     use std::time::Duration;
 
@@ -19,15 +20,15 @@ mod on {
         wait: Option<Span>,
     }
 
-    /// The next sleep hears no news.
-    #[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code))]
-    pub(in crate::retry) fn unwatched(error: impl Display) {
-        debug!(target: TARGET, %error, "no news of the lock");
-    }
-
     impl Trace {
         pub(in crate::retry) fn new() -> Trace {
             Trace { wait: None }
+        }
+
+        /// The next sleep hears no news.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        pub(in crate::retry) fn unwatched(error: impl Display) {
+            debug!(target: TARGET, %error, "no news of the lock");
         }
 
         /// `delay` is `None` if no attempt follows.
@@ -64,13 +65,13 @@ mod off {
 
     pub(in crate::retry) struct Trace;
 
-    #[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code))]
-    pub(in crate::retry) fn unwatched(_error: impl std::fmt::Display) {}
-
     impl Trace {
         pub(in crate::retry) fn new() -> Trace {
             Trace
         }
+
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        pub(in crate::retry) fn unwatched(_error: impl std::fmt::Display) {}
 
         #[expect(clippy::unused_self, reason = "the signature of the one that does something")]
         pub(in crate::retry) fn failed(

@@ -7,6 +7,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::retry::trace::Trace;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod inotify;
 
 /// Becomes ready when there is news of a lock: [`TryLock::watch`](crate::retry::TryLock::watch) makes
@@ -59,7 +62,7 @@ impl Watch {
             // It has just gone, which is the very news.
             Err(rustix::io::Errno::NOENT) => Some(Watch { file: None, other: None }),
             Err(error) => {
-                crate::retry::trace::unwatched(error);
+                Trace::unwatched(error);
                 None
             }
         }

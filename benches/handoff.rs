@@ -7,6 +7,8 @@
 //! ```sh
 //! HANDOFF_ROUNDS=10 HANDOFF_SECONDS=1 cargo bench --bench handoff
 //! ```
+//!
+//! A word on the command line picks the ways whose names contain it.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -222,11 +224,15 @@ fn main() {
         "-".repeat(11),
         "-".repeat(14)
     );
-    for way in Way::ALL {
+    let wanted = |way: &Way| match env::args().skip(1).find(|arg| !arg.starts_with('-')) {
+        Some(part) => way.name().contains(&part),
+        None => true,
+    };
+    for way in Way::ALL.into_iter().filter(wanted) {
         let released = handoffs(way, rounds, false);
         let killed = handoffs(way, rounds, true);
         println!(
-            "| {:23} | {:>11.0?} | {:>11.0?} | {:>10.0?} | {:>13.1?} |",
+            "| {:23} | {:>11.1?} | {:>11.1?} | {:>10.1?} | {:>13.1?} |",
             way.name(),
             percentile(&released, 50),
             percentile(&released, 99),

@@ -108,9 +108,6 @@ impl<E: Temporary, H: FnMut(&Attempt<'_, E>)> Retry<'_, E, H> {
             if self.token.is_some_and(CancelToken::is_cancelled) {
                 return Err(self.progress.cancelled(started.elapsed()));
             }
-            if early {
-                wake.listen_anew();
-            }
             let error = match operation() {
                 Ok(value) => {
                     self.progress.succeeded();

@@ -16,8 +16,8 @@ const SHORT_SLEEP: Duration = Duration::from_millis(10);
 ///
 /// It spreads the many that wait for one lock, and it bounds what a file that changes all the time can
 /// cost.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const MAX_DOUBLINGS: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_micros(100);
+const MAX_DOUBLINGS: u32 = 7;
 
 /// Listens for news of a lock, which `source` makes.
 pub(super) struct Wake<S> {
@@ -53,25 +53,23 @@ impl<S: Fn() -> Option<Watch>> Wake<S> {
         self.watch.is_some()
     }
 
-    /// Listens to what is in the lock's place now, as an attempt follows that news has brought about.
-    pub(super) fn listen_anew(&mut self) {
-        // First, so that there is one of its instances to be had.
-        self.watch = None;
-        self.watch = (self.source)();
-    }
-
     pub(super) fn watch(&self) -> Option<&Watch> {
         self.watch.as_ref()
     }
 
-    /// How long not to listen, if the last attempt was brought about by news and failed.
+    /// How long not to listen, if the last attempt was brought about by news and failed. The watch is on
+    /// what has the lock now.
     ///
     /// An attempt follows even if there is no further news, since news can come before what it tells: a
     /// file is seen to close before its kernel lock is free, and to be unlinked before its name is gone.
+    /// The same attempt finds what happened before the watch was there.
     pub(super) fn pause(&mut self) -> Option<Duration> {
         let Unrest::Doubled(times) = self.unrest else {
             return None;
         };
+        // The old one first, so that there is an instance to be had.
+        self.watch = None;
+        self.watch = (self.source)();
         let random = self.random.get_or_insert_with(SmallRng::from_entropy);
         Some(Jitter::Equal.spread(FIRST_PAUSE * 2_u32.pow(times), random))
     }

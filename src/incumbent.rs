@@ -4,6 +4,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -53,10 +54,20 @@ fn look_with(path: &Path, access: Access) -> Result<Look, Error> {
         Ok(false) if metadata.nlink() == 0 => Ok(Look::Departed),
         Ok(false) => Ok(Look::Locked { pid: owner::recorded_pid(&incumbent.file).unwrap_or(None) }),
         Err(error) if access == Access::Read && wants_a_writable_file(&error) => {
+            LOOKS_WRITE.store(true, Ordering::Relaxed);
             look_with(path, Access::ReadWrite)
         }
         Err(error) => Err(Error::io("take the kernel lock of", path)(error)),
     }
+}
+
+/// Whether a look of this process ever had to open a file for writing.
+static LOOKS_WRITE: AtomicBool = AtomicBool::new(false);
+
+/// Whether looking raises `IN_CLOSE_WRITE`, so that those who wait must not wake on it.
+#[cfg(all(feature = "retry", any(target_os = "linux", target_os = "android")))]
+pub(crate) fn looks_write() -> bool {
+    LOOKS_WRITE.load(Ordering::Relaxed)
 }
 
 /// The pid recorded in the file at `path`; no lock is asked for. `None` if there is no file.

@@ -33,6 +33,7 @@ mod run_async;
 mod run;
 mod progress;
 mod wait;
+mod wake;
 mod decision;
 mod schedule;
 #[cfg(feature = "serde")]
@@ -45,6 +46,7 @@ mod trace;
 mod attempt;
 mod give_up;
 mod seam;
+mod watch;
 mod temporary;
 
 pub use attempt::Attempt;
@@ -56,6 +58,7 @@ pub use policy::RetryPolicy;
 pub use run::Retry;
 pub use seam::TryLock;
 pub use temporary::Temporary;
+pub use watch::Watch;
 
 /// Takes the lock, trying again on temporary errors as `policy` says.
 ///
@@ -96,7 +99,8 @@ pub fn acquire_with_retry<L: TryLock>(
 ///
 /// # Panics
 ///
-/// When it has to wait outside a tokio runtime, or in one without time.
+/// When it has to wait outside a tokio runtime, or in one without time, or, as long as the policy [wakes
+/// on release](RetryPolicyBuilder::wake_on_release), without I/O.
 ///
 /// # Examples
 ///

@@ -15,7 +15,8 @@ pub struct Attempt<'a, E> {
     pub error: &'a E,
     /// How long the run has lasted.
     pub elapsed: Duration,
-    /// How long it is until the next attempt. The time that the hook takes is part of it.
+    /// How long it is until the next attempt, unless news of the lock ends the sleep early. The time that
+    /// the hook takes is part of it.
     pub next_delay: Duration,
 }
 

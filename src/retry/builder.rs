@@ -83,6 +83,9 @@ impl RetryPolicyBuilder {
     }
 
     /// Sets the number of attempts, the first included; `None` for any number, the default.
+    ///
+    /// Attempts that [news of the lock](RetryPolicyBuilder::wake_on_release) brings about come on top:
+    /// they make no run give up earlier.
     pub fn max_attempts(mut self, limit: impl Into<Option<u32>>) -> RetryPolicyBuilder {
         self.unchecked.max_attempts = limit.into();
         self
@@ -100,6 +103,25 @@ impl RetryPolicyBuilder {
     /// `None`, the default, draws a new seed for each run.
     pub fn seed(mut self, seed: impl Into<Option<u64>>) -> RetryPolicyBuilder {
         self.unchecked.seed = seed.into();
+        self
+    }
+
+    /// Sets whether news of the lock, such as its release, ends a sleep early. Default: yes.
+    ///
+    /// The delays stay the upper bound of every sleep. An attempt that comes early and fails goes back
+    /// to the same sleep: it neither counts towards `max_attempts` nor makes the next delay longer. A
+    /// file that changes all the time brings about no more than some hundred attempts a second.
+    ///
+    /// # Platform-specific behavior
+    ///
+    /// For a [`Lockfile`](crate::Lockfile) there is news on Linux and Android: of the file, by
+    /// inotify(7), and of the process whose pid is in it, by a pidfd. The first sleep goes without
+    /// if it is no longer than 10 ms. A process has at most 16 waits that hear news at a time, each with one
+    /// inotify instance, of which a user may have 128; a wait that gets none sleeps its delays to the
+    /// end. Between machines that share a file there is no news. A lock that is kept elsewhere
+    /// [brings its own](crate::retry::TryLock::watch).
+    pub fn wake_on_release(mut self, wake: bool) -> RetryPolicyBuilder {
+        self.unchecked.wake_on_release = wake;
         self
     }
 

@@ -16,25 +16,39 @@ pub(super) enum Next {
 pub(super) struct Decision<'a> {
     policy: &'a RetryPolicy,
     attempts: u32,
+    /// How many of them the schedule did not ask for.
+    early: u32,
+    /// How old the run is when its present sleep ends.
+    end: Duration,
     schedule: Option<Schedule>,
 }
 
 impl<'a> Decision<'a> {
     pub(super) fn new(policy: &'a RetryPolicy) -> Decision<'a> {
-        Decision { policy, attempts: 0, schedule: None }
+        Decision { policy, attempts: 0, early: 0, end: Duration::ZERO, schedule: None }
     }
 
     pub(super) fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// `elapsed` is the time since the run began.
-    pub(super) fn after_failure(&mut self, is_temporary: bool, elapsed: Duration) -> Next {
+    /// `elapsed` is the time since the run began. An attempt is `early` if it was made before the end of
+    /// the sleep; that sleep then goes on, so that nobody's news can use up a run or change its delays.
+    pub(super) fn after_failure(
+        &mut self,
+        is_temporary: bool,
+        elapsed: Duration,
+        early: bool,
+    ) -> Next {
         self.attempts = self.attempts.saturating_add(1);
         if !is_temporary {
             return Next::GiveUp(GaveUp::Permanent);
         }
-        if self.policy.max_attempts.is_some_and(|limit| self.attempts >= limit) {
+        if early {
+            self.early = self.early.saturating_add(1);
+            return Next::Sleep(self.end.saturating_sub(elapsed));
+        }
+        if self.policy.max_attempts.is_some_and(|limit| self.attempts - self.early >= limit) {
             return Next::GiveUp(GaveUp::Attempts);
         }
         let left = match self.policy.max_elapsed {
@@ -46,7 +60,9 @@ impl<'a> Decision<'a> {
         }
         let schedule = self.schedule.get_or_insert_with(|| Schedule::new(self.policy));
         // Cut, so that the last attempt is made at the deadline and not a whole delay before it.
-        Next::Sleep(schedule.next().min(left))
+        let delay = schedule.next().min(left);
+        self.end = elapsed.saturating_add(delay);
+        Next::Sleep(delay)
     }
 }
 
@@ -54,7 +70,7 @@ impl<'a> Decision<'a> {
 pub(super) fn delays(policy: &RetryPolicy) -> impl Iterator<Item = Duration> + Send + use<'_> {
     let mut decision = Decision::new(policy);
     let mut elapsed = Duration::ZERO;
-    iter::from_fn(move || match decision.after_failure(true, elapsed) {
+    iter::from_fn(move || match decision.after_failure(true, elapsed, false) {
         Next::Sleep(delay) => {
             elapsed = elapsed.saturating_add(delay);
             Some(delay)

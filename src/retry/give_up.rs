@@ -16,7 +16,7 @@ use crate::error::Error;
 pub struct RetryError<E> {
     /// Why the run ended.
     pub reason: GaveUp,
-    /// How many attempts were made, the first included.
+    /// How many attempts were made, the first included, and those that news of the lock brought about.
     pub attempts: u32,
     /// How long the run lasted.
     pub elapsed: Duration,

@@ -14,9 +14,10 @@ use crate::retry::{Jitter, Retry, RetryPolicyBuilder, decision};
 /// | first attempt | at once | at once | the lock is nearly always free |
 /// | first delay | 10 ms | 10 ms | shorter sleeps only spin |
 /// | growth | ×1.5 | ×1.5 | a short wait stays short, a long one costs nothing |
-/// | longest delay | 250 ms | 1 s | how late a released lock is noticed |
+/// | longest delay | 250 ms | 1 s | how late a released lock is noticed at worst |
 /// | jitter | equal | equal | waiters that started together drift apart |
 /// | gives up after | 10 s | never | a user loses patience, a daemon is cancelled |
+/// | wakes on release | yes | yes | on Linux the kernel tells when to try again, before the delay is over |
 ///
 /// # Examples
 ///
@@ -37,6 +38,7 @@ pub struct RetryPolicy {
     pub(super) max_attempts: Option<u32>,
     pub(super) max_elapsed: Option<Duration>,
     pub(super) seed: Option<u64>,
+    pub(super) wake_on_release: bool,
 }
 
 /// Delays of 10 ms growing to 250 ms, equal jitter, gives up after 10 s.
@@ -50,6 +52,7 @@ impl Default for RetryPolicy {
             max_attempts: None,
             max_elapsed: Some(Duration::from_secs(10)),
             seed: None,
+            wake_on_release: true,
         }
     }
 }

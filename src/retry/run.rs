@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use crate::retry::progress::Progress;
-use crate::retry::{Attempt, CancelToken, RetryError, RetryPolicy, Temporary, TryLock, wait};
+use crate::retry::wake::Wake;
+use crate::retry::{
+    Attempt, CancelToken, RetryError, RetryPolicy, Temporary, TryLock, Watch, wait,
+};
 
 /// One run of a [`RetryPolicy`], to which hooks can be added before it starts.
 ///
@@ -66,7 +69,7 @@ impl<E: Temporary, H: FnMut(&Attempt<'_, E>)> Retry<'_, E, H> {
     ///
     /// [`RetryError`], with the reason for giving up and the last error of `try_lock`.
     pub fn acquire<L: TryLock<Error = E>>(self, lock: &L) -> Result<L::Guard, RetryError<E>> {
-        self.call(|| lock.try_lock())
+        self.drive(|| lock.try_lock(), || lock.watch())
     }
 
     /// Calls `operation` until it succeeds, trying again as the policy says.
@@ -89,25 +92,41 @@ impl<E: Temporary, H: FnMut(&Attempt<'_, E>)> Retry<'_, E, H> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn call<T>(
+    pub fn call<T>(self, operation: impl FnMut() -> Result<T, E>) -> Result<T, RetryError<E>> {
+        self.drive(operation, || None)
+    }
+
+    fn drive<T>(
         mut self,
         mut operation: impl FnMut() -> Result<T, E>,
+        source: impl Fn() -> Option<Watch>,
     ) -> Result<T, RetryError<E>> {
         let started = Instant::now();
+        let mut wake = Wake::new(self.progress.policy, source);
+        let mut early = false;
         loop {
             if self.token.is_some_and(CancelToken::is_cancelled) {
                 return Err(self.progress.cancelled(started.elapsed()));
             }
-            match operation() {
+            let error = match operation() {
                 Ok(value) => {
                     self.progress.succeeded();
                     return Ok(value);
                 }
-                Err(error) => {
-                    let end = self.progress.failed(error, started.elapsed())?;
-                    wait::until(started, end, self.token);
+                Err(error) => error,
+            };
+            let sleep = self.progress.failed(error, started.elapsed(), early)?;
+            if wake.listen_from_now(sleep) {
+                match operation() {
+                    Ok(value) => {
+                        self.progress.succeeded_after_all();
+                        return Ok(value);
+                    }
+                    Err(error) => self.progress.failed_again(error, started.elapsed())?,
                 }
             }
+            self.progress.sleeps(sleep);
+            early = wait::until(started, sleep.end(), self.token, &mut wake);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The same run under tokio: it gives up the thread where the other one sleeps.
 
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
 
 use crate::retry::wait::BLIND_SLEEP;
-use crate::retry::{Attempt, CancelToken, Retry, RetryError, Temporary, TryLock};
+use crate::retry::wake::Wake;
+use crate::retry::{Attempt, CancelToken, Retry, RetryError, Temporary, TryLock, Watch};
 
 impl<E: Temporary, H: FnMut(&Attempt<'_, E>)> Retry<'_, E, H> {
     /// Takes the lock, trying again as the policy says, and gives up the thread while it sleeps.
@@ -27,13 +28,14 @@ impl<E: Temporary, H: FnMut(&Attempt<'_, E>)> Retry<'_, E, H> {
     ///
     /// # Panics
     ///
-    /// When it has to wait outside a tokio runtime, or in one without time, or, after
-    /// [`cancel_on`](Retry::cancel_on), without I/O.
+    /// When it has to wait outside a tokio runtime, or in one without time, or without I/O; the last
+    /// only if the policy [wakes on release](crate::retry::RetryPolicyBuilder::wake_on_release) or after
+    /// [`cancel_on`](Retry::cancel_on).
     pub async fn acquire_async<L: TryLock<Error = E>>(
         self,
         lock: &L,
     ) -> Result<L::Guard, RetryError<E>> {
-        self.call_async(|| std::future::ready(lock.try_lock())).await
+        self.drive_async(|| ready(lock.try_lock()), || lock.watch()).await
     }
 
     /// Awaits `operation` until it succeeds, trying again as the policy says.
@@ -47,7 +49,7 @@ impl<E: Temporary, H: FnMut(&Attempt<'_, E>)> Retry<'_, E, H> {
     ///
     /// # Panics
     ///
-    /// As [`acquire_async`](Retry::acquire_async).
+    /// As [`acquire_async`](Retry::acquire_async); there is no news to wake on.
     ///
     /// # Examples
     ///
@@ -67,75 +69,135 @@ impl<E: Temporary, H: FnMut(&Attempt<'_, E>)> Retry<'_, E, H> {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn call_async<T, F>(
+    pub async fn call_async<T, F>(self, operation: impl FnMut() -> F) -> Result<T, RetryError<E>>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        self.drive_async(operation, || None).await
+    }
+
+    async fn drive_async<T, F>(
         mut self,
         mut operation: impl FnMut() -> F,
+        source: impl Fn() -> Option<Watch>,
     ) -> Result<T, RetryError<E>>
     where
         F: Future<Output = Result<T, E>>,
     {
         let started = Instant::now();
+        let mut wake = Wake::new(self.progress.policy, source);
+        let mut early = false;
         let mut alarm = None;
         loop {
             if self.token.is_some_and(CancelToken::is_cancelled) {
                 return Err(self.progress.cancelled(started.elapsed()));
             }
-            match operation().await {
+            let error = match operation().await {
                 Ok(value) => {
                     self.progress.succeeded();
                     return Ok(value);
                 }
-                Err(error) => {
-                    let end = self.progress.failed(error, started.elapsed())?;
-                    if let Some(token) = self.token {
-                        let alarm = alarm.get_or_insert_with(|| Alarm::new(token));
-                        alarm.until(started, end, token).await;
-                    } else {
-                        sleep(end.saturating_sub(started.elapsed())).await;
+                Err(error) => error,
+            };
+            let sleep = self.progress.failed(error, started.elapsed(), early)?;
+            if wake.listen_from_now(sleep) {
+                match operation().await {
+                    Ok(value) => {
+                        self.progress.succeeded_after_all();
+                        return Ok(value);
                     }
+                    Err(error) => self.progress.failed_again(error, started.elapsed())?,
                 }
+            }
+            self.progress.sleeps(sleep);
+            let alarm = alarm.get_or_insert_with(|| Alarm::new(self.token));
+            early = until(started, sleep.end(), alarm, &mut wake).await;
+        }
+    }
+}
+
+/// As `wait::until`.
+async fn until<S: Fn() -> Option<Watch>>(
+    started: Instant,
+    end: Duration,
+    alarm: &mut Alarm<'_>,
+    wake: &mut Wake<S>,
+) -> bool {
+    if let Some(pause) = wake.pause() {
+        let pause_end = started.elapsed().saturating_add(pause);
+        alarm.sleep(started, pause_end.min(end), None).await;
+        wake.after_pause();
+        return pause_end < end;
+    }
+    let woken = alarm.sleep(started, end, wake.watch()).await;
+    if woken {
+        wake.woken();
+    }
+    woken
+}
+
+/// A token, and its descriptor as the runtime watches it: `None` if it cannot be watched.
+struct Alarm<'a> {
+    token: Option<&'a CancelToken>,
+    descriptor: Option<AsyncFd<OwnedFd>>,
+}
+
+impl Alarm<'_> {
+    fn new(token: Option<&CancelToken>) -> Alarm<'_> {
+        Alarm { token, descriptor: token.and_then(|token| Alarm::watch(token).ok()) }
+    }
+
+    /// A copy, because epoll(7) refuses to watch one descriptor twice, and several runs may share a token.
+    fn watch(token: &CancelToken) -> io::Result<AsyncFd<OwnedFd>> {
+        let alarm = token.own_alarm().ok_or(io::ErrorKind::Other)?;
+        readable(alarm.try_clone_to_owned()?)
+    }
+
+    /// Whether it was `watch` that ended it.
+    async fn sleep(&mut self, started: Instant, end: Duration, watch: Option<&Watch>) -> bool {
+        if watch.is_some_and(Watch::is_spent) {
+            return true;
+        }
+        let news = watch.into_iter().flat_map(Watch::descriptors);
+        let news: Vec<_> = news.filter_map(|news| readable(news).ok()).collect();
+        loop {
+            let mut left = end.saturating_sub(started.elapsed());
+            if self.token.is_some_and(CancelToken::is_cancelled) || left.is_zero() {
+                return false;
+            }
+            if self.token.is_some() && self.descriptor.is_none() {
+                left = left.min(BLIND_SLEEP);
+            }
+            let mut timer = pin!(sleep(left));
+            let woken = poll_fn(|context| {
+                if self.descriptor.iter().any(|alarm| alarm.poll_read_ready(context).is_ready()) {
+                    return Poll::Ready(By::Alarm);
+                }
+                // All are polled, so that each can wake the task.
+                let ready = news.iter().filter(|news| news.poll_read_ready(context).is_ready());
+                if ready.count() > 0 {
+                    return Poll::Ready(By::News);
+                }
+                timer.as_mut().poll(context).map(|()| By::Timer)
+            });
+            match woken.await {
+                By::News => return true,
+                By::Timer => {}
+                // The next turn of the loop tells whether the token is cancelled, as it should be.
+                By::Alarm => self.descriptor = None,
             }
         }
     }
 }
 
-/// A token's descriptor as the runtime watches it; `None` if it cannot be watched.
-struct Alarm(Option<AsyncFd<OwnedFd>>);
+/// What ended a sleep.
+enum By {
+    Alarm,
+    News,
+    Timer,
+}
 
-impl Alarm {
-    fn new(token: &CancelToken) -> Alarm {
-        Alarm(Alarm::watch(token).ok())
-    }
-
-    /// A copy, because epoll(7) refuses to watch one descriptor twice, and several runs may share a token.
-    #[allow(deprecated, reason = "its successor is younger than the tokio that we ask for")]
-    fn watch(token: &CancelToken) -> io::Result<AsyncFd<OwnedFd>> {
-        let alarm = token.own_alarm().ok_or(io::ErrorKind::Other)?;
-        AsyncFd::with_interest(alarm.try_clone_to_owned()?, Interest::READABLE)
-    }
-
-    /// As `wait::until`.
-    async fn until(&mut self, started: Instant, end: Duration, token: &CancelToken) {
-        loop {
-            let left = end.saturating_sub(started.elapsed());
-            if token.is_cancelled() || left.is_zero() {
-                return;
-            }
-            let Some(alarm) = &self.0 else {
-                sleep(left.min(BLIND_SLEEP)).await;
-                continue;
-            };
-            let mut timer = pin!(sleep(left));
-            let rang = poll_fn(|context| {
-                if alarm.poll_read_ready(context).is_ready() {
-                    return Poll::Ready(true);
-                }
-                timer.as_mut().poll(context).map(|()| false)
-            })
-            .await;
-            if rang && !token.is_cancelled() {
-                self.0 = None;
-            }
-        }
-    }
+#[allow(deprecated, reason = "its successor is younger than the tokio that we ask for")]
+fn readable<T: AsRawFd>(descriptor: T) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
 }

@@ -3,12 +3,15 @@
 use crate::error::Error;
 use crate::guard::LockGuard;
 use crate::lockfile::Lockfile;
-use crate::retry::Temporary;
+use crate::retry::{Temporary, Watch};
 
 /// A lock that can be tried without waiting.
 ///
 /// [`Lockfile`] implements it. Implement it for a lock that is kept elsewhere, by etcd or
 /// a database, once one machine is not enough: policies, hooks and cancellation stay the same.
+///
+/// Where the lock's keeper can tell of a release, as PostgreSQL can by `NOTIFY`, [`watch`](TryLock::watch)
+/// hands a run the descriptor on which that word arrives; then a wait ends early.
 ///
 /// `try_lock` should return at once. An error that another try can mend says so through
 /// [`Temporary`]; every other one ends the run.
@@ -65,6 +68,14 @@ pub trait TryLock {
     ///
     /// A temporary error if somebody else has the lock.
     fn try_lock(&self) -> Result<Self::Guard, Self::Error>;
+
+    /// Returns what tells of changes to the lock from now on; `None`, the default, if nothing does.
+    ///
+    /// A run asks for it before a sleep, and then calls `try_lock` once more: what happened before the
+    /// watch was there is found in that way. It asks again after every news.
+    fn watch(&self) -> Option<Watch> {
+        None
+    }
 }
 
 impl TryLock for Lockfile {
@@ -73,5 +84,9 @@ impl TryLock for Lockfile {
 
     fn try_lock(&self) -> Result<LockGuard, Error> {
         self.try_lock()
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        Watch::of_file(self.path())
     }
 }

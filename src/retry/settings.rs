@@ -25,6 +25,7 @@ struct Settings {
     max_elapsed: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
+    wake_on_release: bool,
 }
 
 impl Default for Settings {
@@ -43,6 +44,7 @@ impl From<RetryPolicy> for Settings {
             max_attempts: policy.max_attempts,
             max_elapsed: policy.max_elapsed,
             seed: policy.seed,
+            wake_on_release: policy.wake_on_release,
         }
     }
 }
@@ -62,6 +64,7 @@ impl<'de> Deserialize<'de> for RetryPolicy {
             .max_attempts(settings.max_attempts)
             .max_elapsed(settings.max_elapsed)
             .seed(settings.seed)
+            .wake_on_release(settings.wake_on_release)
             .build()
             .map_err(D::Error::custom)
     }

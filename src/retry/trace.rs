@@ -8,6 +8,8 @@ pub(super) use off::Trace;
 
 #[cfg(feature = "tracing")]
 mod on {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    use std::fmt::Display;
     use std::time::Duration;
 
     use tracing::{Span, debug, debug_span};
@@ -21,6 +23,12 @@ mod on {
     impl Trace {
         pub(in crate::retry) fn new() -> Trace {
             Trace { wait: None }
+        }
+
+        /// The next sleep hears no news.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        pub(in crate::retry) fn unwatched(error: impl Display) {
+            debug!(target: TARGET, %error, "no news of the lock");
         }
 
         /// `delay` is `None` if no attempt follows.
@@ -61,6 +69,9 @@ mod off {
         pub(in crate::retry) fn new() -> Trace {
             Trace
         }
+
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        pub(in crate::retry) fn unwatched(_error: impl std::fmt::Display) {}
 
         #[expect(clippy::unused_self, reason = "the signature of the one that does something")]
         pub(in crate::retry) fn failed(

@@ -1,4 +1,4 @@
-//! The sleep between two attempts. What else may end it early, such as news of the lock, belongs here.
+//! The sleep between two attempts, and what ends it early: a cancelled token, news of the lock.
 
 use std::os::fd::BorrowedFd;
 use std::thread;
@@ -7,38 +7,83 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::retry::CancelToken;
+use crate::retry::wake::Wake;
+use crate::retry::{CancelToken, Watch};
 
 /// How long a token goes unnoticed where the process has no file descriptors left to wait on it.
 pub(super) const BLIND_SLEEP: Duration = Duration::from_millis(10);
 
-/// Sleeps until the run that began at `started` is `end` old, or `token` is cancelled.
+/// Sleeps until the run that began at `started` is `end` old, `token` is cancelled or there is news of
+/// the lock; whether it ended early for the latter.
 ///
-/// Both are compared and not added: `started + Duration::MAX` would panic.
-pub(super) fn until(started: Instant, end: Duration, token: Option<&CancelToken>) {
-    let Some(token) = token else {
-        thread::sleep(end.saturating_sub(started.elapsed()));
-        return;
-    };
-    let mut alarm = token.own_alarm();
+/// Ages are compared and not added: `started + Duration::MAX` would panic.
+pub(super) fn until<S: Fn() -> Option<Watch>>(
+    started: Instant,
+    end: Duration,
+    token: Option<&CancelToken>,
+    wake: &mut Wake<S>,
+) -> bool {
+    if let Some(pause) = wake.pause() {
+        let pause_end = started.elapsed().saturating_add(pause);
+        sleep(started, pause_end.min(end), token, None);
+        wake.after_pause();
+        return pause_end < end;
+    }
+    let woken = sleep(started, end, token, wake.watch());
+    if woken {
+        wake.woken();
+    }
+    woken
+}
+
+/// Whether it was `watch` that ended it.
+fn sleep(
+    started: Instant,
+    end: Duration,
+    token: Option<&CancelToken>,
+    mut watch: Option<&Watch>,
+) -> bool {
+    if watch.is_some_and(Watch::is_spent) {
+        return true;
+    }
+    let mut alarm = token.and_then(CancelToken::own_alarm);
     loop {
-        let left = end.saturating_sub(started.elapsed());
-        if token.is_cancelled() || left.is_zero() {
-            return;
+        let mut left = end.saturating_sub(started.elapsed());
+        if token.is_some_and(CancelToken::is_cancelled) || left.is_zero() {
+            return false;
         }
-        match alarm.map(|alarm| poll_for(alarm, left)) {
-            Some(Ok(0) | Err(Errno::EINTR)) => {}
+        if token.is_some() && alarm.is_none() {
+            left = left.min(BLIND_SLEEP);
+        }
+        let news = watch.into_iter().flat_map(Watch::descriptors);
+        let mut waited_for: Vec<_> = alarm.into_iter().chain(news).map(poll_fd).collect();
+        if waited_for.is_empty() {
+            thread::sleep(left);
+            continue;
+        }
+        match poll_for(&mut waited_for, left) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) if waited_for[alarm.iter().len()..].iter().any(is_ready) => return true,
             // Ready, and not cancelled: another process in a nested pid namespace has our pid and rang. Without
             // the alarm we notice late, with it we would spin.
-            Some(_) => alarm = None,
-            None => thread::sleep(left.min(BLIND_SLEEP)),
+            Ok(_) => alarm = None,
+            Err(_) => (alarm, watch) = (None, None),
         }
     }
 }
 
-fn poll_for(alarm: BorrowedFd<'_>, left: Duration) -> Result<i32, Errno> {
+fn poll_fd(descriptor: BorrowedFd<'_>) -> PollFd<'_> {
+    PollFd::new(descriptor, PollFlags::POLLIN)
+}
+
+fn is_ready(polled: &PollFd<'_>) -> bool {
+    // `None` for bits that nix does not know: it is something.
+    polled.any().unwrap_or(true)
+}
+
+fn poll_for(waited_for: &mut [PollFd<'_>], left: Duration) -> Result<i32, Errno> {
     // Rounded up: rounded down, the last millisecond would be a busy loop.
     let milliseconds = left.as_nanos().div_ceil(1_000_000);
     let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
-    poll(&mut [PollFd::new(alarm, PollFlags::POLLIN)], timeout)
+    poll(waited_for, timeout)
 }

@@ -67,7 +67,7 @@ pub fn wait_20_ms() {
 fn a_wait_is_one_system_call_and_no_busy_loop() {
     let traced = Traced::new(Peer::at(&Sandbox::new().path()));
     require!(traced.is_some(), "tracing is forbidden");
-    let mut polls = traced.unwrap().calls("wait");
+    let mut polls = traced.unwrap().calls("wait_20_ms");
     polls.retain(|call| {
         // Where there is no poll(2), libc calls ppoll(2).
         #[cfg(target_arch = "x86_64")]
@@ -223,10 +223,10 @@ fn a_token_can_be_shared_between_threads() {
     check::<CancelToken>();
 }
 
-/// Runs a function of this file in a process of its own.
-fn process(scenario: &str) -> Child {
+/// Runs an ignored test of this binary in a process of its own.
+pub fn process(scenario: &str) -> Child {
     Command::new(env::current_exe().unwrap())
-        .args([&format!("cancel::{scenario}"), "--exact", "--ignored", "--nocapture"])
+        .args([scenario, "--exact", "--ignored", "--nocapture"])
         .arg("--test-threads=1")
         .stdout(Stdio::piped())
         .spawn()
@@ -234,14 +234,14 @@ fn process(scenario: &str) -> Child {
 }
 
 #[track_caller]
-fn must_succeed(scenario: &str) {
+pub fn must_succeed(scenario: &str) {
     let output = process(scenario).wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 /// Forks a child that runs `work`, which must not panic. The parent gets its pid.
-fn forked(work: impl FnOnce()) -> Pid {
+pub fn forked(work: impl FnOnce()) -> Pid {
     // SAFETY: the process of a scenario has no thread that could hold a lock at this point.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => child,
@@ -253,13 +253,13 @@ fn forked(work: impl FnOnce()) -> Pid {
     }
 }
 
-fn must_end_well(child: Pid) {
+pub fn must_end_well(child: Pid) {
     assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
 }
 
 #[test]
 fn a_sigterm_handler_ends_a_sleep() {
-    let mut waiter = process("waiter_with_a_sigterm_handler");
+    let mut waiter = process("cancel::waiter_with_a_sigterm_handler");
     let mut lines = BufReader::new(waiter.stdout.take().unwrap());
     let mut line = String::new();
     while !line.ends_with("waiting\n") {
@@ -287,7 +287,7 @@ fn waiter_with_a_sigterm_handler() {
 
 #[test]
 fn a_signal_handler_that_runs_in_the_waiting_thread_ends_its_sleep() {
-    must_succeed("waiter_that_raises_sigterm");
+    must_succeed("cancel::waiter_that_raises_sigterm");
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn waiter_that_raises_sigterm() {
 
 #[test]
 fn a_signal_that_does_not_cancel_does_not_end_a_sleep() {
-    must_succeed("waiter_that_is_interrupted");
+    must_succeed("cancel::waiter_that_is_interrupted");
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn waiter_that_is_interrupted() {
 
 #[test]
 fn a_forked_child_and_its_parent_do_not_cancel_each_other() {
-    must_succeed("parent_and_child_cancel");
+    must_succeed("cancel::parent_and_child_cancel");
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn parent_and_child_cancel() {
 
 #[test]
 fn a_child_forked_by_a_cancelled_process_is_cancelled() {
-    must_succeed("cancelled_parent");
+    must_succeed("cancel::cancelled_parent");
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn cancelled_parent() {
 
 #[test]
 fn a_child_that_cancels_before_it_waits_finds_its_descriptor_readable() {
-    must_succeed("child_cancels_before_it_waits");
+    must_succeed("cancel::child_cancels_before_it_waits");
 }
 
 #[test]
@@ -400,7 +400,7 @@ fn child_cancels_before_it_waits() {
 
 #[test]
 fn a_grandchild_has_a_token_of_its_own_too() {
-    must_succeed("grandparent");
+    must_succeed("cancel::grandparent");
 }
 
 #[test]
@@ -418,7 +418,7 @@ fn grandparent() {
 
 #[test]
 fn without_descriptors_there_is_no_token_but_a_forked_child_can_be_cancelled() {
-    must_succeed("no_descriptors");
+    must_succeed("cancel::no_descriptors");
 }
 
 #[test]

@@ -39,5 +39,7 @@ mod retry_tracing;
 mod rogue;
 mod schedule;
 mod stale;
+#[cfg(all(feature = "retry", target_os = "linux"))]
+mod wake;
 #[cfg(feature = "retry")]
 mod with_lock;

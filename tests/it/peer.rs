@@ -202,7 +202,7 @@ impl State {
                 self.guard = Some(acquired.unwrap());
             }
             #[cfg(feature = "retry")]
-            "wait" => crate::cancel::wait_20_ms(),
+            "wait_20_ms" => crate::cancel::wait_20_ms(),
             "verify" => return reply(self.guard.as_ref().unwrap().verify()),
             "adopt" => return reply(self.guard.as_mut().unwrap().adopt()),
             "unlock" => return reply(self.guard.take().unwrap().unlock()),
@@ -248,6 +248,32 @@ impl State {
                 assert_eq!(self.child.as_ref().unwrap().0.as_raw().cast_unsigned(), pid);
             }
             "refuse" => refuse(argument),
+            #[cfg(feature = "retry")]
+            "wait" => self.guard = Some(crate::retry::long_wait(&self.lockfile, |_| ())),
+            #[cfg(feature = "retry")]
+            "wait_aloud" => {
+                let aloud = |attempt: &pidlockfile::retry::Attempt<'_, Error>| {
+                    if attempt.number == 1 {
+                        answer("waiting");
+                    }
+                };
+                self.guard = Some(crate::retry::long_wait(&self.lockfile, aloud));
+            }
+            #[cfg(feature = "retry")]
+            "wait_by_default" => {
+                let policy = pidlockfile::retry::RetryPolicy::default();
+                let guard = policy.run().on_wait(|_| answer("waiting")).acquire(&self.lockfile);
+                self.guard = Some(guard.unwrap());
+            }
+            #[cfg(feature = "retry")]
+            "wait_by_schedule" => {
+                let policy = pidlockfile::retry::RetryPolicy::builder()
+                    .wake_on_release(false)
+                    .build()
+                    .unwrap();
+                let guard = policy.run().on_wait(|_| answer("waiting")).acquire(&self.lockfile);
+                self.guard = Some(guard.unwrap());
+            }
             _ => panic!("no such command: {line}"),
         }
         OK.to_owned()

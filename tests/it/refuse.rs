@@ -26,6 +26,8 @@ pub fn refuse(what: &str) {
         "link_by_proc" => (libc::SYS_linkat, flags(4, libc::AT_SYMLINK_FOLLOW), libc::ENOENT),
         "rename_noreplace" => (libc::SYS_renameat2, vec![], libc::EINVAL),
         "flock" => (libc::SYS_flock, vec![], libc::EOPNOTSUPP),
+        "inotify" => (libc::SYS_inotify_init1, vec![], libc::EMFILE),
+        "pidfd" => (libc::SYS_pidfd_open, vec![], libc::ENOSYS),
         _ => panic!("no such system call: {what}"),
     };
     let filter = SeccompFilter::new(

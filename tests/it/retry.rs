@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use std::{fs, io, iter, process, thread};
 
 use nix::libc;
-use pidlockfile::Error;
 use pidlockfile::retry::{
     Attempt, CancelToken, GaveUp, RetryError, RetryPolicy, Temporary, TryLock, acquire_with_retry,
 };
+use pidlockfile::{Error, LockGuard, Lockfile};
 
 use crate::costs::allocations;
 use crate::peer::Peer;
@@ -20,6 +20,23 @@ use crate::sandbox::{Sandbox, require};
 use crate::trace::Traced;
 
 const MS: Duration = Duration::from_millis(1);
+
+/// Longer than any test takes whose sleep ends early, and short enough to see one fail.
+const LONG: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(20);
+
+/// A policy that makes a second attempt when a test has long failed.
+pub fn long_sleep() -> RetryPolicy {
+    RetryPolicy::fixed(LONG).with_max_elapsed(LONG)
+}
+
+/// Waits for the lock in a sleep that only news of the lock can have ended.
+pub fn long_wait(lockfile: &Lockfile, on_wait: impl FnMut(&Attempt<'_, Error>)) -> LockGuard {
+    let started = Instant::now();
+    let guard = long_sleep().run().on_wait(on_wait).acquire(lockfile).unwrap();
+    assert!(started.elapsed() < SOON, "it slept to the end");
+    guard
+}
 
 fn would_block() -> io::Error {
     io::ErrorKind::WouldBlock.into()

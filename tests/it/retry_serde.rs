@@ -35,6 +35,7 @@ fn every_field_is_read() {
         .max_attempts(7)
         .max_elapsed(Duration::from_secs(3600))
         .seed(42)
+        .wake_on_release(false)
         .build()
         .unwrap();
     let text = "
@@ -45,6 +46,7 @@ fn every_field_is_read() {
         max_attempts = 7
         max_elapsed = '1h'
         seed = 42
+        wake_on_release = false
     ";
     assert_eq!(read(text).unwrap(), policy);
 }

@@ -76,6 +76,13 @@ impl Visit for Fields<'_> {
     }
 }
 
+/// What is heard while `work` is done.
+pub fn heard_while(work: impl FnOnce()) -> Vec<String> {
+    let listener = Listener::default();
+    tracing::subscriber::with_default(listener.clone(), work);
+    listener.heard()
+}
+
 #[test]
 fn a_wait_is_a_span_and_each_attempt_an_event_in_it() {
     let sandbox = Sandbox::new();

@@ -53,7 +53,8 @@ impl Traced {
         self.run_on_to(here)
     }
 
-    fn run_on_to(&mut self, mut here: impl FnMut(&Call) -> bool) -> bool {
+    /// As [`run_to`](Self::run_to), from here on.
+    pub fn run_on_to(&mut self, mut here: impl FnMut(&Call) -> bool) -> bool {
         loop {
             let call = self.next_call();
             if call.writes_an_answer() {
@@ -155,18 +156,22 @@ impl Traced {
 }
 
 impl Call {
+    pub fn argument(&self, index: usize) -> u64 {
+        self.arguments[index]
+    }
+
     fn reads_a_command(&self) -> bool {
         self.number == libc::SYS_read
     }
 
     fn writes_an_answer(&self) -> bool {
-        self.number == libc::SYS_write && self.arguments[0] == 1
+        self.number == libc::SYS_write && self.argument(0) == 1
     }
 
     /// The allocator's calls, and the check that a debug build makes of each descriptor it closes.
     fn is_noise(&self) -> bool {
         [libc::SYS_brk, libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mremap].contains(&self.number)
-            || self.number == libc::SYS_fcntl && self.arguments[1] == libc::F_GETFD as u64
+            || self.number == libc::SYS_fcntl && self.argument(1) == libc::F_GETFD as u64
     }
 }
 

@@ -1,0 +1,654 @@
+//! News of a lock ends a sleep that would last until the test has failed.
+
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::io::{self, PipeReader, Write as _};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use nix::unistd::gettid;
+use pidlockfile::retry::{Attempt, CancelToken, GaveUp, RetryPolicy, TryLock, Watch};
+use pidlockfile::{Error, LockGuard, Lockfile};
+
+use crate::cancel::{forked, must_end_well, must_succeed, quickest_end};
+use crate::peer::Peer;
+use crate::refuse::refuse;
+use crate::retry::{long_sleep, long_wait};
+use crate::sandbox::{Bystander, Sandbox, record_of, require, set_mode};
+use crate::trace::Traced;
+
+const MS: Duration = Duration::from_millis(1);
+
+type Hook<'a> = &'a mut dyn FnMut(&Attempt<'_, Error>);
+type Wait = fn(&Lockfile, Hook) -> LockGuard;
+
+/// The sync wait and its async twin.
+const TWINS: &[Wait] = &[
+    |lockfile, hook| long_wait(lockfile, hook),
+    #[cfg(feature = "tokio")]
+    |lockfile, hook| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let started = Instant::now();
+        let guard =
+            runtime.block_on(long_sleep().run().on_wait(hook).acquire_async(lockfile)).unwrap();
+        assert!(started.elapsed() < Duration::from_secs(20), "it slept to the end");
+        guard
+    },
+];
+
+/// Has `happen` happen just before the sleep, and when the sleep has begun, to both twins.
+fn assert_wakes<T: Send>(begin: impl Fn(&Sandbox) -> T, happen: impl Fn(&Sandbox, T) + Sync) {
+    for wait in TWINS {
+        let sandbox = Sandbox::new();
+        let mut busy = Some(begin(&sandbox));
+        let guard = wait(&sandbox.lockfile(), &mut |_| {
+            if let Some(busy) = busy.take() {
+                happen(&sandbox, busy);
+            }
+        });
+        guard.unlock().unwrap();
+        sandbox.assert_free_and_clean();
+
+        let busy = begin(&sandbox);
+        thread::scope(|scope| {
+            let (waits, it_waits) = mpsc::channel();
+            let lockfile = sandbox.lockfile();
+            let waiter = scope.spawn(move || {
+                wait(&lockfile, &mut |_| {
+                    // A second time if it was woken too soon; nobody listens then.
+                    let _ = waits.send(gettid());
+                })
+                .unlock()
+                .unwrap();
+            });
+            let stat = format!("/proc/self/task/{}/stat", it_waits.recv().unwrap());
+            while !fs::read_to_string(&stat).unwrap().contains(") S ") {
+                thread::yield_now();
+            }
+            happen(&sandbox, busy);
+            waiter.join().unwrap();
+        });
+        sandbox.assert_free_and_clean();
+    }
+}
+
+fn plant_bystander(sandbox: &Sandbox) -> Bystander {
+    let bystander = Bystander::new();
+    sandbox.plant(record_of(bystander.pid()));
+    bystander
+}
+
+#[test]
+fn the_release_of_the_lock_ends_a_sleep() {
+    assert_wakes(|it| Peer::holding(&it.path()), |_, mut owner| owner.must("unlock"));
+}
+
+#[test]
+fn the_release_of_the_lock_by_a_thread_of_the_same_process_ends_a_sleep() {
+    assert_wakes(Sandbox::lock, |_, guard| guard.unlock().unwrap());
+}
+
+#[test]
+fn the_death_of_the_owner_ends_a_sleep() {
+    assert_wakes(|it| Peer::holding(&it.path()), |_, mut owner| owner.kill());
+}
+
+#[test]
+fn the_death_of_an_owner_that_nobody_reaps_ends_a_sleep() {
+    let zombies = std::sync::Mutex::new(Vec::new());
+    assert_wakes(
+        |it| Peer::holding(&it.path()),
+        |_, mut owner| {
+            owner.kill_without_reaping();
+            zombies.lock().unwrap().push(owner);
+        },
+    );
+}
+
+#[test]
+fn the_end_of_a_pid_only_owner_ends_a_sleep() {
+    assert_wakes(plant_bystander, |_, owner| drop(owner));
+}
+
+#[test]
+fn the_removal_of_the_file_by_an_outsider_ends_a_sleep() {
+    assert_wakes(
+        |it| Peer::holding(&it.path()),
+        |it, mut owner| {
+            fs::remove_file(it.path()).unwrap();
+            owner.must_fail("verify", "RogueDeletion");
+        },
+    );
+    assert_wakes(plant_bystander, |it, _owner| fs::remove_file(it.path()).unwrap());
+}
+
+#[test]
+fn the_renaming_of_the_file_by_an_outsider_ends_a_sleep() {
+    assert_wakes(plant_bystander, |it, _owner| {
+        let elsewhere = it.dir().join("elsewhere");
+        fs::rename(it.path(), &elsewhere).unwrap();
+        fs::remove_file(elsewhere).unwrap();
+    });
+}
+
+#[test]
+fn a_record_that_is_cleared_in_place_ends_a_sleep() {
+    assert_wakes(plant_bystander, |it, _owner| it.plant(""));
+}
+
+#[test]
+fn the_close_of_a_file_whose_record_names_nobody_ends_a_sleep() {
+    assert_wakes(
+        |it| {
+            it.plant("junk");
+            let file = File::options().write(true).open(it.path()).unwrap();
+            file.try_lock().unwrap();
+            file
+        },
+        |_, file| drop(file),
+    );
+}
+
+#[test]
+fn an_owner_that_took_another_ones_place_is_watched_in_its_turn() {
+    for wait in TWINS {
+        let sandbox = Sandbox::new();
+        let mut first = Some(Peer::holding(&sandbox.path()));
+        let mut second = None;
+        let mut owners = Vec::new();
+        let guard = wait(&sandbox.lockfile(), &mut |attempt| {
+            let owner = attempt.owner().unwrap();
+            if owners.last() != Some(&owner) {
+                owners.push(owner);
+                if first.is_some() {
+                    let bystander = Bystander::new();
+                    let next = sandbox.dir().join("next");
+                    fs::write(&next, record_of(bystander.pid())).unwrap();
+                    fs::rename(next, sandbox.path()).unwrap();
+                    second = Some(bystander);
+                    drop(first.take());
+                } else {
+                    drop(second.take());
+                }
+            }
+        });
+        assert_eq!(owners.len(), 2);
+        guard.unlock().unwrap();
+        sandbox.assert_free_and_clean();
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_release_before_any_system_call_of_a_wait_is_not_missed() {
+    let (mut watches, mut sleeps) = (false, false);
+    for nth in 0.. {
+        let sandbox = Sandbox::new();
+        let mut owner = Peer::holding(&sandbox.path());
+        let traced = Traced::new(Peer::at(&sandbox.path()));
+        require!(traced.is_some(), "tracing is forbidden");
+        let mut traced = traced.unwrap();
+        let mut index = 0;
+        let reached = traced.run_to("wait", |call| {
+            watches |= call.number == libc::SYS_inotify_add_watch;
+            sleeps = call.number == libc::SYS_poll && call.argument(2) != 0;
+            index += 1;
+            index == nth + 1
+        });
+        assert!(reached);
+        owner.must("unlock");
+        assert_eq!(traced.go_on().answer(), "ok", "released before system call {nth}");
+        if sleeps {
+            break;
+        }
+    }
+    assert!(watches);
+}
+
+#[test]
+fn a_release_under_a_waiter_that_slept_through_its_events_is_not_missed() {
+    let sandbox = Sandbox::new();
+    let mut owner = Peer::holding(&sandbox.path());
+    let traced = Traced::new(Peer::at(&sandbox.path()));
+    require!(traced.is_some(), "tracing is forbidden");
+    let mut traced = traced.unwrap();
+    // Just before the second attempt, with the watch on the first owner's file.
+    let mut watches = false;
+    assert!(traced.run_to("wait", |call| {
+        watches |= call.number == libc::SYS_inotify_add_watch;
+        watches && call.number == libc::SYS_flock
+    }));
+    owner.must("unlock");
+    let mut next = Peer::holding(&sandbox.path());
+    let mut waiter = traced.go_on();
+    next.must("unlock");
+    assert_eq!(waiter.answer(), "ok");
+}
+
+#[test]
+fn what_costs_something_is_done_only_before_a_long_sleep() {
+    let sandbox = Sandbox::new();
+    let watches = |command: &str| {
+        let traced = Traced::new(Peer::at(&sandbox.path()))?;
+        let mut traced = traced;
+        let watch = |call: &crate::trace::Call| call.number == libc::SYS_inotify_init1;
+        Some(traced.run_to(command, watch))
+    };
+    let mut owner = Peer::holding(&sandbox.path());
+    let by_schedule = watches("wait_by_schedule");
+    require!(by_schedule.is_some(), "tracing is forbidden");
+    // Each is seen up to its first word: of the default policy, that is before a sleep of 10 ms.
+    assert_eq!(by_schedule, Some(false));
+    assert_eq!(watches("wait_by_default"), Some(false));
+    assert_eq!(watches("wait"), Some(true));
+    owner.must("unlock");
+    assert_eq!(watches("wait"), Some(false));
+}
+
+#[test]
+fn a_wait_that_wakes_on_nothing_watches_nothing() {
+    let asked = Cell::new(false);
+    let lock = Elsewhere::new(|| {
+        asked.set(true);
+        None
+    });
+    let policy = RetryPolicy::builder()
+        .initial_delay(20 * MS)
+        .max_attempts(3)
+        .wake_on_release(false)
+        .build()
+        .unwrap();
+    assert_eq!(policy.run().acquire(&lock).unwrap_err().attempts, 3);
+    assert!(!asked.get());
+    let policy = RetryPolicy::none();
+    assert_eq!(policy.run().acquire(&lock).unwrap_err().attempts, 1);
+    assert!(!asked.get());
+}
+
+/// A lock that is busy until it is opened, and what it is watched by.
+struct Elsewhere<W> {
+    is_open: Cell<bool>,
+    watch: W,
+}
+
+impl<W> Elsewhere<W> {
+    fn new(watch: W) -> Elsewhere<W> {
+        Elsewhere { is_open: Cell::new(false), watch }
+    }
+}
+
+impl<W: Fn() -> Option<Watch>> TryLock for Elsewhere<W> {
+    type Guard = ();
+    type Error = io::Error;
+
+    fn try_lock(&self) -> io::Result<()> {
+        if self.is_open.get() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        (self.watch)()
+    }
+}
+
+fn copy_of(news: &PipeReader) -> Watch {
+    Watch::from(OwnedFd::from(news.try_clone().unwrap()))
+}
+
+#[test]
+fn a_lock_kept_elsewhere_brings_its_own_news() {
+    let (news, mut teller) = io::pipe().unwrap();
+    let lock = Elsewhere::new(|| Some(copy_of(&news)));
+    let started = Instant::now();
+    let policy = long_sleep();
+    let release = |_: &Attempt<'_, io::Error>| {
+        lock.is_open.set(true);
+        teller.write_all(b"!").unwrap();
+    };
+    policy.run().on_wait(release).acquire(&lock).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn news_that_never_ends_makes_nobody_spin() {
+    let (news, _) = io::pipe().unwrap();
+    let lock = Elsewhere::new(|| Some(copy_of(&news)));
+    let policy = long_sleep().with_max_elapsed(500 * MS);
+    assert_few(policy.run().acquire(&lock).unwrap_err().attempts);
+    #[cfg(feature = "tokio")]
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let error = runtime.block_on(policy.run().acquire_async(&lock)).unwrap_err();
+        assert_few(error.attempts);
+    }
+}
+
+/// So many as half a second of ceaseless news may bring about.
+#[track_caller]
+fn assert_few(attempts: u32) {
+    // After pauses of at least 8 ms each, and those in which they grow.
+    assert!((3..90).contains(&attempts), "{attempts}");
+}
+
+#[test]
+fn a_file_that_changes_all_the_time_makes_nobody_spin() {
+    let sandbox = Sandbox::new();
+    let _held = sandbox.lock();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                set_mode(&sandbox.path(), 0o600);
+            }
+        });
+        let policy = long_sleep().with_max_elapsed(500 * MS);
+        let error = policy.run().acquire(&sandbox.lockfile()).unwrap_err();
+        over.store(true, Ordering::SeqCst);
+        assert_eq!(error.reason, GaveUp::Deadline);
+        assert_few(error.attempts);
+    });
+}
+
+#[test]
+fn an_attempt_that_news_has_brought_about_goes_back_to_the_same_sleep() {
+    let sandbox = Sandbox::new();
+    let mut held = Some(sandbox.lock());
+    let policy = RetryPolicy::builder()
+        .initial_delay(Duration::from_secs(60))
+        .max_delay(Duration::from_secs(600))
+        .max_attempts(2)
+        .build()
+        .unwrap();
+    let mut ends = Vec::new();
+    let guard = policy
+        .run()
+        .on_wait(|attempt| {
+            ends.push(attempt.elapsed + attempt.next_delay);
+            assert_eq!(attempt.number as usize, ends.len());
+            if ends.len() < 6 {
+                set_mode(&sandbox.path(), 0o600);
+            } else {
+                drop(held.take());
+            }
+        })
+        .acquire(&sandbox.lockfile())
+        .unwrap();
+    drop(guard);
+    ends.dedup();
+    assert_eq!(ends.len(), 1, "{ends:?}");
+}
+
+#[test]
+fn waiters_do_not_wake_each_other() {
+    let sandbox = Sandbox::new();
+    let _held = Peer::holding(&sandbox.path());
+    let policy = RetryPolicy::fixed(50 * MS).with_max_elapsed(Duration::from_secs(1));
+    let schedule = 1 + u32::try_from(policy.delays().count()).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let heard = AtomicU32::new(0);
+                let run = policy.run().on_wait(|_| {
+                    heard.fetch_add(1, Ordering::SeqCst);
+                });
+                let error = run.acquire(&sandbox.lockfile()).unwrap_err();
+                assert!(error.attempts <= schedule, "{} > {schedule}", error.attempts);
+                assert_eq!(heard.into_inner() + 1, error.attempts);
+            });
+        }
+    });
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn where_waiters_must_open_the_file_for_writing_its_closing_is_no_news() {
+    for needs_writing in [false, true] {
+        let sandbox = Sandbox::new();
+        let mut owner = Peer::holding(&sandbox.path());
+        let traced = Traced::new(Peer::at(&sandbox.path()));
+        require!(traced.is_some(), "tracing is forbidden");
+        let mut traced = traced.unwrap();
+        if needs_writing {
+            assert!(traced.run_to("wait", |call| call.number == libc::SYS_flock));
+            traced.fail(nix::errno::Errno::EBADF);
+        }
+        let mut news = 0;
+        let watch = |call: &crate::trace::Call| {
+            news = call.argument(2);
+            call.number == libc::SYS_inotify_add_watch
+        };
+        assert!(if needs_writing { traced.run_on_to(watch) } else { traced.run_to("wait", watch) });
+        assert_eq!(news & u64::from(libc::IN_CLOSE_WRITE) == 0, needs_writing);
+        assert_ne!(news & u64::from(libc::IN_ATTRIB), 0);
+        let mut waiter = traced.go_on();
+        owner.must("unlock");
+        assert_eq!(waiter.answer(), "ok");
+    }
+}
+
+#[test]
+fn without_inotify_a_wait_goes_by_its_schedule() {
+    must_succeed("wake::process_without_inotify");
+}
+
+#[test]
+#[ignore = "not a test: a process without inotify"]
+fn process_without_inotify() {
+    refuse("inotify");
+    let sandbox = Sandbox::new();
+    let mut held = Some(sandbox.lock());
+    let policy = RetryPolicy::fixed(20 * MS);
+    let wait = |held: &mut Option<LockGuard>| {
+        let run = policy.run().on_wait(|attempt| {
+            if attempt.number == 3 {
+                drop(held.take());
+            }
+        });
+        run.acquire(&sandbox.lockfile()).unwrap().unlock().unwrap();
+    };
+    #[cfg(not(feature = "tracing"))]
+    wait(&mut held);
+    #[cfg(feature = "tracing")]
+    {
+        let heard = crate::retry_tracing::heard_while(|| wait(&mut held));
+        assert!(
+            heard.iter().any(|line| line.starts_with("no news of the lock error=")),
+            "{heard:?}"
+        );
+    }
+}
+
+#[test]
+fn without_pidfds_a_release_and_a_killed_owner_are_news_all_the_same() {
+    for end in [Peer::kill as fn(&mut Peer), |owner| owner.must("unlock")] {
+        let sandbox = Sandbox::new();
+        let mut owner = Peer::holding(&sandbox.path());
+        let mut waiter = Peer::at(&sandbox.path());
+        waiter.must("refuse pidfd");
+        waiter.tell("wait_aloud");
+        assert_eq!(waiter.answer(), "waiting");
+        end(&mut owner);
+        assert_eq!(waiter.answer(), "ok");
+    }
+}
+
+#[test]
+fn more_waits_than_a_process_may_watch_go_by_their_schedule() {
+    let sandbox = Sandbox::new();
+    let held = sandbox.lock();
+    let (waits, it_waits) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..40 {
+            let waits = waits.clone();
+            scope.spawn(|| {
+                let waits = waits;
+                let policy = RetryPolicy::fixed(20 * MS).with_max_elapsed(None);
+                let run = policy.run().on_wait(|attempt| {
+                    if attempt.number == 1 {
+                        waits.send(()).unwrap();
+                    }
+                });
+                run.acquire(&sandbox.lockfile()).unwrap().unlock().unwrap();
+            });
+        }
+        it_waits.iter().take(40).for_each(drop);
+        drop(held);
+    });
+    sandbox.assert_free_and_clean();
+}
+
+#[test]
+fn a_thousand_waits_leave_no_descriptor_behind() {
+    must_succeed("wake::process_that_waits_a_thousand_times");
+}
+
+#[test]
+#[ignore = "not a test: a process that counts its descriptors"]
+fn process_that_waits_a_thousand_times() {
+    let sandbox = Sandbox::new();
+    let lockfile = sandbox.lockfile();
+    for wait in TWINS {
+        let open = |rounds| {
+            for _ in 0..rounds {
+                let mut held = Some(sandbox.lock());
+                wait(&lockfile, &mut |_| drop(held.take())).unlock().unwrap();
+            }
+            fs::read_dir("/proc/self/fd").unwrap().count()
+        };
+        assert_eq!(open(1), open(1000));
+    }
+}
+
+#[test]
+fn a_child_forked_in_the_middle_of_a_wait_waits_for_itself() {
+    must_succeed("wake::process_that_forks_in_the_middle_of_a_wait");
+}
+
+#[test]
+#[ignore = "not a test: a process that forks"]
+fn process_that_forks_in_the_middle_of_a_wait() {
+    let sandbox = Sandbox::new();
+    let lockfile = sandbox.lockfile();
+    let mut owner = Peer::holding(&sandbox.path());
+    let (mut child, is_child) = (None, Cell::new(false));
+    let mut releases = true;
+    let guard = long_wait(&lockfile, |_| {
+        if child.is_none() && !is_child.get() {
+            // SAFETY: as in `forked`.
+            match unsafe { nix::unistd::fork() }.unwrap() {
+                nix::unistd::ForkResult::Parent { child: pid } => child = Some(pid),
+                nix::unistd::ForkResult::Child => is_child.set(true),
+            }
+        }
+        if !is_child.get() && std::mem::take(&mut releases) {
+            owner.tell("unlock");
+        }
+    });
+    if is_child.get() {
+        std::mem::forget(owner);
+        drop(guard);
+        // SAFETY: _exit has no preconditions.
+        unsafe { libc::_exit(0) }
+    }
+    guard.unlock().unwrap();
+    must_end_well(child.unwrap());
+    sandbox.assert_free_and_clean();
+}
+
+#[test]
+fn a_forked_child_leaves_its_parents_watches_alone() {
+    must_succeed("wake::process_whose_child_waits_too");
+}
+
+#[test]
+#[ignore = "not a test: a process that forks"]
+fn process_whose_child_waits_too() {
+    let (sandbox, childs) = (Sandbox::new(), Sandbox::new());
+    let wait = |sandbox: &Sandbox| {
+        let mut held = Some(sandbox.lock());
+        long_wait(&sandbox.lockfile(), |_| drop(held.take())).unlock().unwrap();
+    };
+    wait(&sandbox);
+    // The child waits, and ends its wait, while its parent sleeps.
+    let mut held = Some(sandbox.lock());
+    let mut child = None;
+    let guard = long_wait(&sandbox.lockfile(), |_| {
+        if child.is_none() {
+            child = Some(forked(|| wait(&childs)));
+            must_end_well(child.unwrap());
+        }
+        drop(held.take());
+    });
+    guard.unlock().unwrap();
+    wait(&sandbox);
+}
+
+/// A second as a rule, and as many as `PIDLOCKFILE_FAIRNESS_SECONDS` says.
+#[test]
+fn of_sixteen_waiters_none_starves() {
+    let seconds = std::env::var("PIDLOCKFILE_FAIRNESS_SECONDS");
+    let seconds = Duration::from_secs(seconds.map_or(1, |seconds| seconds.parse().unwrap()));
+    let sandbox = Sandbox::new();
+    let over = AtomicBool::new(false);
+    let policy = RetryPolicy::default().with_max_elapsed(None);
+    let counts: Vec<u32> = thread::scope(|scope| {
+        let work = || {
+            let mut count = 0;
+            while !over.load(Ordering::SeqCst) {
+                let guard = policy.run().acquire(&sandbox.lockfile()).unwrap();
+                thread::sleep(MS);
+                guard.unlock().unwrap();
+                count += 1;
+            }
+            count
+        };
+        let waiters: Vec<_> = (0..16).map(|_| scope.spawn(work)).collect();
+        thread::sleep(seconds);
+        over.store(true, Ordering::SeqCst);
+        waiters.into_iter().map(|waiter| waiter.join().unwrap()).collect()
+    });
+    assert!(counts.iter().all(|&count| count > 0), "{counts:?}");
+}
+
+#[test]
+fn a_watched_sleep_ends_as_soon_as_it_is_cancelled() {
+    let sandbox = Sandbox::new();
+    let _held = sandbox.lock();
+    let lockfile = sandbox.lockfile();
+    let quickest = quickest_end(|token: &CancelToken, waits: &dyn Fn()| {
+        let policy = long_sleep();
+        let run = policy.run().on_wait(|_| waits()).cancel_on(token);
+        assert_eq!(run.acquire(&lockfile).unwrap_err().reason, GaveUp::Cancelled);
+    });
+    assert!(quickest < 5 * MS, "{quickest:?}");
+    #[cfg(feature = "tokio")]
+    {
+        let quickest = quickest_end(|token: &CancelToken, waits: &dyn Fn()| {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let policy = long_sleep();
+            let run = policy.run().on_wait(|_| waits()).cancel_on(token);
+            let error = runtime.block_on(run.acquire_async(&lockfile)).unwrap_err();
+            assert_eq!(error.reason, GaveUp::Cancelled);
+        });
+        assert!(quickest < 5 * MS, "{quickest:?}");
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test(start_paused = true)]
+async fn news_that_is_there_is_heard_on_a_paused_clock() {
+    let sandbox = Sandbox::new();
+    let mut held = Some(sandbox.lock());
+    let mut attempts = 0;
+    let policy = long_sleep();
+    let run = policy.run().on_wait(|_| {
+        attempts += 1;
+        drop(held.take());
+    });
+    run.acquire_async(&sandbox.lockfile()).await.unwrap().unlock().unwrap();
+    assert_eq!(attempts, 1);
+}

@@ -17,14 +17,15 @@ use crate::rounds::{Runner, race};
 
 fn main() {
     owner::serve_if_told();
-    measure("busy, kernel lock", floor::LOOK, Owner::with_kernel_locks);
-    measure("busy, pid only", floor::LOOK_AND_KILL, Owner::with_pid_only);
+    measure("busy, kernel lock", &[floor::LOOK], Owner::with_kernel_locks);
+    let floors = [floor::LOOK_AND_KILL, floor::LOOK_INTO_PROC];
+    measure("busy, pid only", &floors, Owner::with_pid_only);
 }
 
 /// The owner is another process that has all the lock files, one for each candidate.
-fn measure(bench: &'static str, floor: Candidate, own: fn(&[std::path::PathBuf]) -> Owner) {
+fn measure(bench: &'static str, floors: &[Candidate], own: fn(&[std::path::PathBuf]) -> Owner) {
     let place = Place::tmpfs();
-    let candidates: Vec<Candidate> = [floor].into_iter().chain(LOCKS).collect();
+    let candidates: Vec<Candidate> = floors.iter().copied().chain(LOCKS).collect();
     let paths: Vec<_> = candidates.iter().map(|candidate| place.path_for(candidate.name)).collect();
     let _owner = own(&paths);
     let runners = candidates.iter().zip(&paths).filter_map(|(candidate, path)| {
@@ -37,6 +38,6 @@ fn measure(bench: &'static str, floor: Candidate, own: fn(&[std::path::PathBuf])
     });
     let times = race(runners.collect(), 400, 100);
     let remarks = |_: &str| Vec::new();
-    Report { bench, place: &place.file_system, times, floor: floor.name, remarks: &remarks }
+    Report { bench, place: &place.file_system, times, floor: floors[0].name, remarks: &remarks }
         .publish();
 }

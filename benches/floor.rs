@@ -17,7 +17,7 @@ use libc::{
 
 use crate::candidates::Candidate;
 
-pub const OWN_CALLS: &str = "its own system calls, bare";
+pub const OWN_CALLS: &str = "pidlockfile's calls, bare";
 
 /// The calls of an uncontended cycle of ours, one by one, as strace(1) shows them.
 pub const CYCLE: Candidate = Candidate {
@@ -81,6 +81,26 @@ pub const LOOK_AND_KILL: Candidate = Candidate {
             let file = names.open();
             assert!(flock(file, LOCK_EX | LOCK_NB));
             assert!(is_running(read(file)));
+            close(file);
+            false
+        })
+    },
+};
+
+/// The calls with which we refuse there: /proc tells a running process from a zombie and a mere thread.
+pub const LOOK_INTO_PROC: Candidate = Candidate {
+    name: OWN_CALLS,
+    at: |path| {
+        let names = Names::of(path);
+        Box::new(move |_| {
+            let file = names.open();
+            assert!(flock(file, LOCK_EX | LOCK_NB));
+            statx(file, c"", AT_EMPTY_PATH);
+            let pid = read(file);
+            getpid();
+            assert!(is_running(pid));
+            read_status(pid);
+            flock(file, LOCK_UN);
             close(file);
             false
         })
@@ -185,6 +205,21 @@ fn read(file: c_int) -> i32 {
 fn is_running(pid: i32) -> bool {
     // SAFETY: kill takes numbers only, and signal 0 does nothing.
     unsafe { libc::kill(pid, 0) == 0 }
+}
+
+/// With the two calls by which std learns how long a file is.
+fn read_status(pid: i32) {
+    let path = CString::new(format!("/proc/{pid}/status")).unwrap();
+    let mut status = [0_u8; 4096];
+    // SAFETY: the path is a C string, and the buffer as long as it is said to be.
+    unsafe {
+        let file = libc::open(path.as_ptr(), O_RDONLY | O_CLOEXEC);
+        statx(file, c"", AT_EMPTY_PATH);
+        libc::lseek(file, 0, libc::SEEK_CUR);
+        assert!(libc::read(file, status.as_mut_ptr().cast(), status.len()) > 0);
+        assert_eq!(libc::read(file, status.as_mut_ptr().cast(), status.len()), 0);
+        close(file);
+    }
 }
 
 fn statx(directory: c_int, path: &CStr, flags: c_int) {

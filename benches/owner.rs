@@ -22,7 +22,6 @@ impl Owner {
         let owner = Owner::start(&[]);
         for path in paths {
             fs::write(path, format!("{}\n", owner.0.id())).unwrap();
-            plant_for_gix(path);
         }
         owner
     }
@@ -40,11 +39,6 @@ impl Owner {
     }
 }
 
-/// gix-lock puts its file beside the path.
-pub fn plant_for_gix(path: &std::path::Path) {
-    fs::write(path.with_extension("pid.lock"), "").unwrap();
-}
-
 /// Does the owner's part, if this process was started for that.
 pub fn serve_if_told() {
     let Some(paths) = env::var_os(PATHS) else {
@@ -53,7 +47,8 @@ pub fn serve_if_told() {
     let locks: Vec<_> = env::split_paths(&paths)
         .filter(|path| path.is_absolute())
         .map(|path| {
-            plant_for_gix(&path);
+            // gix-lock goes by a file beside the path.
+            fs::write(path.with_extension("pid.lock"), "").unwrap();
             pidlockfile::Lockfile::new(path).unwrap().try_lock().unwrap()
         })
         .collect();

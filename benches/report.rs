@@ -103,6 +103,7 @@ impl Report<'_> {
             });
         }
         group.finish();
+        criterion.final_summary(); // the page that leads to all others
     }
 }
 

@@ -1,14 +1,13 @@
 //! How long a released lock stays without an owner, and what waiting costs: prints one table.
 //!
 //! Owners and waiters are processes: this program run again, which does what it is told over a pipe and
-//! answers with the time. `HANDOFF_ROUNDS` (200) says how often each way hands its lock over,
-//! `HANDOFF_SECONDS` (5) how long the CPU time of the 32 waiters is counted. For a short look:
-//!
-//! ```sh
-//! HANDOFF_ROUNDS=10 HANDOFF_SECONDS=1 cargo bench --bench handoff
-//! ```
+//! answers with the time. `HANDOFF_ROUNDS` (200; 10 in the short form) says how often each way hands its
+//! lock over, `HANDOFF_SECONDS` (5; 1) how long the CPU time of the 32 waiters is counted.
 //!
 //! A word on the command line picks the ways whose names contain it.
+
+mod effort;
+mod save;
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -20,6 +19,10 @@ use nix::time::{ClockId, clock_getcpuclockid};
 use nix::unistd::Pid;
 use pidlockfile::retry::{Jitter, RetryPolicy, acquire_with_retry};
 use pidlockfile::{LockGuard, Lockfile};
+use serde_json::json;
+
+use crate::effort::is_short;
+use crate::save::save;
 
 const WAY_VARIABLE: &str = "HANDOFF_WAY";
 const PATH_VARIABLE: &str = "HANDOFF_PATH";
@@ -206,8 +209,10 @@ fn main() {
     if let Ok(name) = env::var(WAY_VARIABLE) {
         return obey(Way::ALL.into_iter().find(|way| way.name() == name).unwrap());
     }
-    let rounds = usize::try_from(number("HANDOFF_ROUNDS", 200)).unwrap();
-    let seconds = number("HANDOFF_SECONDS", 5);
+    let (rounds, seconds) = if is_short() { (10, 1) } else { (200, 5) };
+    let rounds = usize::try_from(number("HANDOFF_ROUNDS", rounds)).unwrap();
+    let seconds = number("HANDOFF_SECONDS", seconds);
+    let mut rows = Vec::new();
     println!("{rounds} rounds, {WAITERS} waiters");
     println!(
         "| {:23} | {:>11} | {:>11} | {:>10} | {:>13} |",
@@ -239,5 +244,8 @@ fn main() {
             percentile(&killed, 50),
             cpu_of_waiters(way, seconds),
         );
+        let median = u64::try_from(percentile(&released, 50).as_nanos()).unwrap();
+        rows.push(json!({ "name": way.name(), "median_ns": median }));
     }
+    save("handoff", &json!({ "bench": "handoff", "rows": rows }));
 }

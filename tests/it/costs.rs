@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use crate::peer::Peer;
-use crate::sandbox::{Sandbox, require};
+use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of, require};
 use crate::trace::Traced;
 
 struct Counting;
@@ -44,6 +44,14 @@ fn a_cycle_allocates_nothing() {
 }
 
 #[test]
+fn taking_over_a_stale_file_allocates_nothing() {
+    let sandbox = Sandbox::new();
+    let lockfile = sandbox.lockfile();
+    sandbox.plant(record_of(DEAD_PID));
+    assert_eq!(allocations(|| drop(lockfile.try_lock().unwrap())), 0);
+}
+
+#[test]
 fn a_refused_attempt_allocates_the_path_in_its_error_and_nothing_else() {
     let sandbox = Sandbox::new();
     let lockfile = sandbox.lockfile();
@@ -70,4 +78,25 @@ fn a_refused_attempt_takes_at_most_5_system_calls() {
     require!(traced.is_some(), "tracing is forbidden");
     let calls = traced.unwrap().calls("try_lock");
     assert!(calls.len() <= 5, "{calls:?}");
+}
+
+#[test]
+fn a_refused_attempt_on_a_pid_only_owner_takes_at_most_14_system_calls() {
+    let sandbox = Sandbox::new();
+    let owner = Bystander::new();
+    sandbox.plant(record_of(owner.pid()));
+    let traced = Traced::new(Peer::at(&sandbox.path()));
+    require!(traced.is_some(), "tracing is forbidden");
+    let calls = traced.unwrap().calls("try_lock");
+    assert!(calls.len() <= 14, "{calls:?}");
+}
+
+#[test]
+fn taking_over_a_stale_file_takes_at_most_18_system_calls() {
+    let sandbox = Sandbox::new();
+    sandbox.plant(record_of(DEAD_PID));
+    let traced = Traced::new(Peer::at(&sandbox.path()));
+    require!(traced.is_some(), "tracing is forbidden");
+    let calls = traced.unwrap().calls("try_lock");
+    assert!(calls.len() <= 18, "{} {calls:?}", calls.len());
 }

@@ -1,14 +1,13 @@
 //! Holding the lock: is it still ours, whose is it after a fork, and how it ends.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::inode::Inode;
+use crate::inode::{self, Inode};
 use crate::owner::{self, Record};
 
 /// The lock, held until this value is dropped.
@@ -27,6 +26,10 @@ use crate::owner::{self, Record};
 /// parent's: in the child, Drop only closes the copy. It neither removes the file nor unlocks. The
 /// kernel lock lasts until every copy is closed; execve(2) closes them.
 /// [`adopt`](LockGuard::adopt) makes the child the owner.
+///
+/// A child is told from its parent by its pid. One that is forked into a new pid namespace by a process
+/// that is pid 1 of its own has the same pid, and takes the lock for its own: let it
+/// [`forget`](std::mem::forget) the guard.
 #[derive(Debug)]
 #[must_use = "the lock is released as soon as its guard is dropped; bind it: `let _guard = …`"]
 pub struct LockGuard {
@@ -89,7 +92,8 @@ impl LockGuard {
     /// only closes, its `unlock` reports [`RogueDeletion`](Error::RogueDeletion).
     ///
     /// **The parent must not release while the child adopts.** It waits for the child's word, or ends
-    /// without Drop ([`std::process::exit`]).
+    /// without Drop ([`std::process::exit`]). And only one process may adopt: of two children that do so at
+    /// once, both can be told that all went well.
     ///
     /// Where the calling process is the owner already, this is [`verify`](LockGuard::verify).
     ///
@@ -129,8 +133,8 @@ impl LockGuard {
     /// Releases the lock and removes the file, and says how it went.
     ///
     /// The kernel lock is free afterwards in any case, but for a forked child's copy of it. If the
-    /// record can't even be read, the file stays as it is, and by the pid in it others still take the lock
-    /// for ours until this process ends.
+    /// record can't even be read, or the path means another place since a chroot(2), the file stays as it
+    /// is, and by the pid in it others still take the lock for ours until this process ends.
     ///
     /// # Errors
     ///
@@ -171,9 +175,10 @@ impl LockGuard {
 
     fn remove_name(&self) -> Result<(), Error> {
         self.check_name()?;
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.rogue_deletion()),
-            removed => removed.map_err(Error::io("remove", &self.path)),
+        if inode::remove(&self.path).map_err(Error::io("remove", &self.path))? {
+            Ok(())
+        } else {
+            Err(self.rogue_deletion())
         }
     }
 

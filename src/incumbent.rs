@@ -34,7 +34,17 @@ pub(crate) struct Incumbent {
 
 /// Looks at `path` and tries the kernel lock of what it finds.
 pub(crate) fn look(path: &Path) -> Result<Look, Error> {
-    look_with(path, Access::Read)
+    match look_with(path, Access::Read) {
+        Err(error) if is_stale_handle(&error) => Ok(Look::Departed),
+        looked => looked,
+    }
+}
+
+/// NFS says ESTALE of a file that another machine has removed since it was opened. Said of the open
+/// itself, it is the directory that is gone.
+fn is_stale_handle(error: &Error) -> bool {
+    matches!(error, Error::Io { action, source, .. }
+        if *action != "open" && source.raw_os_error() == Some(Errno::ESTALE as i32))
 }
 
 fn look_with(path: &Path, access: Access) -> Result<Look, Error> {
@@ -145,10 +155,8 @@ impl Incumbent {
         if !inode.is_named_by(path).map_err(Error::io("examine", path))? {
             return Ok(());
         }
-        match fs::remove_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.map_err(Error::io("remove the stale", path)),
-        }
+        inode::remove(path).map_err(Error::io("remove the stale", path))?;
+        Ok(())
     }
 }
 

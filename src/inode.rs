@@ -1,4 +1,4 @@
-//! An open file's inode: which one it is, and its kernel lock.
+//! An open file's inode: which one it is, its name, and its kernel lock.
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io;
@@ -23,6 +23,19 @@ impl Inode {
             Ok(metadata) => Ok(Inode::of(&metadata) == self),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+}
+
+/// Removes the name `path`; `false` if it was gone already.
+pub(crate) fn remove(path: &Path) -> io::Result<bool> {
+    loop {
+        match fs::remove_file(path) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            // unlink(2) is not interrupted, but NFS and FUSE can be.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -35,32 +35,35 @@
 //! - Whoever reads the file finds a complete record with the owner's pid. It is never empty and never
 //!   half written.
 //! - After a crash at any point, SIGKILL included, the next `try_lock` gets the lock. Where the file
-//!   system has no `O_TMPFILE`, a crash can leave a temporary `.pidlockfile-…`, which the next to lock in that
-//!   directory removes.
+//!   system has no `O_TMPFILE`, a crash can leave a temporary `.pidlockfile-…`, which the next process that
+//!   locks in that directory removes.
 //! - `try_lock` never blocks and never sleeps; a refused attempt writes nothing.
 //! - A child made by fork(2) that drops its copy of the guard frees nothing; one that goes on in its
 //!   parent's place [adopts](LockGuard::adopt) the lock.
-//! - Symlinks, fifos, devices and directories in the file's place are refused and left alone, and no
-//!   file that this crate has not created is ever written to.
+//! - Symlinks, fifos, devices and directories in the file's place are refused, and neither followed nor
+//!   removed. No file that this crate has not created is ever written to.
 //!
 //! # Limits
 //!
 //! - **Recycled pids.** By default a record without a kernel lock that names a running process is
 //!   honoured. After a crash whose pid another process got, as in a container that restarts, the lock
 //!   is busy until that one ends. Where every program on the path uses this crate or `flock -n`, choose
-//!   [`Lockfile::kernel_lock_only`]. Our own pid is never mistaken for somebody else's.
+//!   [`Lockfile::kernel_lock_only`]. Our own pid is never taken for another process's.
 //! - **Children of a killed owner.** A child forked without exec keeps the kernel lock while it lives.
 //!   The lock is then busy, and the error names the dead owner, since its pid is what the file says.
 //! - **Meddling.** Whoever may write the directory can remove the file, and then another process can
 //!   lock. [`LockGuard::verify`] tells a daemon; nothing can prevent it. If the file is removed and locked
 //!   anew in the very moment between our check and our removal, the new one is removed: no system call
 //!   does both at once.
+//! - **Other content.** The path must be for the lock alone. A regular file there that names no running
+//!   process is stale and is removed, whatever it holds.
 //! - **Readers.** Whoever may read the file may flock(2) it and so keep others from taking it over.
 //!   Hence its mode is `0600` unless [`Lockfile::mode`] says otherwise.
 //! - **Several machines.** flock(2) is shared over NFS, but not with `nolock` or `local_lock=flock`,
 //!   nor over Gluster or most mounts between host and guest. Nothing protects a lock there.
 //! - **Other pid namespaces.** A pid means nothing in another pid namespace. Containers that share a
-//!   directory are kept apart by the kernel lock; the pid they read may be another process's there.
+//!   directory are kept apart by the kernel lock; the pid they read may be another process's there. A
+//!   child that pid 1 forks into a new namespace has its parent's pid: see [`LockGuard`].
 //!
 //! # Other pid-file programs
 //!

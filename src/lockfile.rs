@@ -17,6 +17,9 @@ const MAX_LOOKS: usize = 16;
 
 const DEFAULT_MODE: u32 = 0o600;
 
+/// Without it, our own user's next process could not look at a file that a crash has left.
+const OWNER_MAY_READ: u32 = 0o400;
+
 /// The path of a pid file, and how to lock it.
 ///
 /// Making one does no I/O. It can be cloned, shared between threads and used any number of times.
@@ -48,7 +51,9 @@ pub struct Lockfile {
 impl Lockfile {
     /// Checks `path` and keeps it.
     ///
-    /// It must be absolute, since a daemon changes its working directory, and end in a file name.
+    /// It must be absolute, since a daemon changes its working directory, and end in a file name. The
+    /// file is for the lock alone: a regular file that is there already and whose first line is not the
+    /// pid of a running process is removed by [`try_lock`](Lockfile::try_lock), whatever it holds.
     ///
     /// # Errors
     ///
@@ -73,7 +78,8 @@ impl Lockfile {
         Ok(Lockfile { path: path.into(), mode: DEFAULT_MODE, kernel_lock_only: false })
     }
 
-    /// Sets the permission bits of the lock file, exactly and whatever the umask is. Default: `0o600`.
+    /// Sets the permission bits of the lock file, whatever the umask is. Default: `0o600`. Its owner may
+    /// always read it.
     ///
     /// A process of another user that may not read the file gets a permanent
     /// [`Io`](Error::Io) "permission denied" instead of [`Busy`](Error::Busy), and its operators cannot
@@ -81,7 +87,7 @@ impl Lockfile {
     /// taking it over after a crash: `0o644` is for machines where every user is trusted that far.
     #[must_use]
     pub fn mode(self, mode: u32) -> Lockfile {
-        Lockfile { mode: mode & 0o7777, ..self }
+        Lockfile { mode: mode & 0o7777 | OWNER_MAY_READ, ..self }
     }
 
     /// Takes a file without a kernel lock for stale, whoever its record names.
@@ -168,7 +174,7 @@ impl Lockfile {
     /// # Errors
     ///
     /// [`InvalidPid`](Error::InvalidPid) and [`DeadOwner`](Error::DeadOwner) tell a file that is
-    /// there but stale; [`NotAFile`](Error::NotAFile) and [`Io`](Error::Io) as in
+    /// there but, by its record, stale; [`NotAFile`](Error::NotAFile) and [`Io`](Error::Io) as in
     /// [`try_lock`](Lockfile::try_lock).
     ///
     /// # Examples

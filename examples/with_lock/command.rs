@@ -98,14 +98,21 @@ fn exit_status(status: ExitStatus) -> u8 {
 }
 
 /// Starts the command so that the kernel kills it when we are killed: the lock is free from then on,
-/// and the command must not run without it.
+/// and the command must not run without it. Only the command itself, and no set-user-ID one: see prctl(2),
+/// `PR_SET_PDEATHSIG`.
 fn start(command: &[OsString]) -> io::Result<Child> {
     let mut starting = Command::new(&command[0]);
     starting.args(&command[1..]);
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    // SAFETY: prctl(2) is async-signal-safe.
+    let with_lock = Pid::this();
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // SAFETY: prctl(2) and getppid(2) are async-signal-safe.
     unsafe {
-        starting.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?));
+        starting.pre_exec(move || {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // Killed before that: nobody would kill us any more.
+            if Pid::parent() == with_lock { Ok(()) } else { Err(Errno::ESRCH.into()) }
+        });
     }
     starting.spawn()
 }

@@ -29,7 +29,8 @@ Runs COMMAND while holding the lock at PATH, and exits as COMMAND does.
   -w SECONDS  wait no longer than that; without -n and -w, wait until the lock is free
   -E CODE     the exit status if the lock could not be had in time, instead of 1
 
-SIGTERM is passed on to COMMAND. If with_lock is killed, so is COMMAND: it never runs without the lock.
+SIGTERM is passed on to COMMAND. If with_lock is killed, the kernel kills COMMAND too, on Linux; but not what
+COMMAND has started itself, nor a set-user-ID program.
 
 Exit status: COMMAND's; 128 + N if signal N ended it, or the wait; 126 or 127 if it cannot be run;
 64 for wrong usage; 69 if there can be no lock at PATH.";

@@ -11,6 +11,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use tempfile::TempPath;
+
 use crate::error::Error;
 use crate::guard::LockGuard;
 use crate::incumbent::{self, Look};
@@ -30,16 +32,25 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Option<LockGuard>, 
         .map_err(Error::io("create", path))?
         .into_parts();
     let Some(candidate) = Candidate::prepare(file, path, mode)? else {
-        return Ok(None);
+        return Ok(give_up(name));
     };
     // Before we had its lock, the file was a leftover in anybody's eyes, and may be gone.
     if !candidate.inode.is_named_by(&name).map_err(Error::io("examine", path))? {
-        return Ok(None);
+        return Ok(give_up(name));
     }
-    match name.persist_noclobber(path).map_err(|refused| refused.error) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        renamed => candidate.settle(path, renamed),
+    match name.persist_noclobber(path) {
+        Ok(()) => candidate.settle(path, Ok(())),
+        Err(refused) if refused.error.kind() == io::ErrorKind::NotFound => {
+            Ok(give_up(refused.path))
+        }
+        Err(refused) => candidate.settle(path, Err(refused.error)),
     }
+}
+
+/// Leaves the name to whoever has it by now; its Drop would remove it.
+fn give_up(name: TempPath) -> Option<LockGuard> {
+    let _ = name.keep();
+    None
 }
 
 /// Removes the temporaries of crashed processes: those whose kernel lock is free.

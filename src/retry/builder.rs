@@ -129,7 +129,7 @@ impl RetryPolicyBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`] if the policy would spin, shrink its delays or make no attempt at all.
+    /// [`InvalidPolicy`] if a field makes no sense: no delay, delays that shrink, or no attempt at all.
     pub fn build(self) -> Result<RetryPolicy, InvalidPolicy> {
         let RetryPolicy { initial_delay, multiplier, max_delay, max_attempts, .. } = self.unchecked;
         if initial_delay.is_zero() {

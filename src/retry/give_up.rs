@@ -64,17 +64,16 @@ impl<E: StdError + 'static> StdError for RetryError<E> {
 }
 
 /// A run out of time becomes [`TimedOut`](io::ErrorKind::TimedOut), one out of attempts
-/// [`WouldBlock`](io::ErrorKind::WouldBlock), a cancelled one
-/// [`Interrupted`](io::ErrorKind::Interrupted). A permanent [`Error`] or [`io::Error`] keeps its kind,
-/// any other becomes [`Other`](io::ErrorKind::Other). The `RetryError` itself is inside:
-/// [`io::Error::get_ref`].
+/// [`WouldBlock`](io::ErrorKind::WouldBlock), a cancelled one [`Other`](io::ErrorKind::Other): nobody
+/// should try that again. A permanent [`Error`] or [`io::Error`] keeps its kind, any other becomes `Other`
+/// too. The `RetryError` itself is inside: [`io::Error::get_ref`].
 impl<E: StdError + Send + Sync + 'static> From<RetryError<E>> for io::Error {
     fn from(error: RetryError<E>) -> io::Error {
         let kind = match error.reason {
             GaveUp::Permanent => error.source().map_or(io::ErrorKind::Other, kind_of),
             GaveUp::Attempts => io::ErrorKind::WouldBlock,
             GaveUp::Deadline => io::ErrorKind::TimedOut,
-            GaveUp::Cancelled => io::ErrorKind::Interrupted,
+            GaveUp::Cancelled => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
     }

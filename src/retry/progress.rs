@@ -46,7 +46,7 @@ impl<'a, E, H> Progress<'a, E, H> {
     }
 
     pub(super) fn succeeded(&self) {
-        self.trace.succeeded(self.decision.attempts() + 1);
+        self.trace.succeeded(self.decision.attempts().saturating_add(1));
     }
 
     /// The attempt that had failed has succeeded, because it asked twice.

@@ -138,10 +138,14 @@ fn a_temporary_that_was_taken_for_a_leftover_before_it_was_locked_is_given_up() 
     assert!(!temporary.exists());
     // The worst that can be in its place now.
     fs::write(&temporary, "somebody else's").unwrap();
+    // Another's that is in use: only then is it nobody's leftover.
+    let in_use = File::open(&temporary).unwrap();
+    in_use.try_lock().unwrap();
     let mut peer = traced.go_on();
     assert_eq!(peer.answer(), "ok");
     peer.must("verify");
     assert_eq!(sandbox.record(), record_of(peer.pid()));
+    assert_eq!(fs::read_to_string(temporary).unwrap(), "somebody else's");
 }
 
 #[test]

@@ -69,3 +69,41 @@ fn an_interrupted_call_is_made_again() {
         assert_eq!(traced.go_on().answer(), "ok");
     }
 }
+
+#[test]
+fn a_file_that_another_machine_removed_after_the_open_is_looked_for_again() {
+    for call in [libc::SYS_flock, libc::SYS_statx] {
+        let sandbox = Sandbox::new();
+        sandbox.plant("junk");
+        let traced = Traced::new(Peer::at(&sandbox.path()));
+        require!(traced.is_some(), "tracing is forbidden");
+        let mut traced = traced.unwrap();
+        assert!(traced.run_to("try_lock", |next| next.number == call));
+        traced.fail(Errno::ESTALE);
+        assert_eq!(traced.go_on().answer(), "ok");
+    }
+}
+
+#[test]
+fn a_directory_whose_handle_is_stale_is_a_permanent_error() {
+    let sandbox = Sandbox::new();
+    let traced = Traced::new(Peer::at(&sandbox.path()));
+    require!(traced.is_some(), "tracing is forbidden");
+    let mut traced = traced.unwrap();
+    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_openat));
+    traced.fail(Errno::ESTALE);
+    let answer = traced.go_on().answer();
+    assert!(answer.starts_with("Io { action: \"open\""), "{answer}");
+}
+
+#[test]
+fn an_interrupted_removal_is_made_again() {
+    let sandbox = Sandbox::new();
+    let traced = Traced::new(Peer::holding(&sandbox.path()));
+    require!(traced.is_some(), "tracing is forbidden");
+    let mut traced = traced.unwrap();
+    assert!(traced.run_to("unlock", |next| next.number == libc::SYS_unlink));
+    traced.fail(Errno::EINTR);
+    assert_eq!(traced.go_on().answer(), "ok");
+    sandbox.assert_free_and_clean();
+}

@@ -7,8 +7,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use nix::mount::{MsFlags, mount, umount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
 use pidlockfile::{Error, Lockfile};
@@ -231,7 +232,9 @@ impl Tmpfs<'_> {
 
 impl Drop for Tmpfs<'_> {
     fn drop(&mut self) {
-        let _ = umount(self.0.dir());
+        // Detached: a process that another test starts just now may have copies of our files.
+        let unmounted = umount2(self.0.dir(), MntFlags::MNT_DETACH);
+        assert!(unmounted.is_ok() || thread::panicking());
     }
 }
 
@@ -253,6 +256,8 @@ fn a_full_disk_is_a_permanent_error_and_leaves_nothing() {
     assert_io(sandbox.lockfile().try_lock(), "write", ErrorKind::StorageFull);
     assert_eq!(sandbox.names(), ["filler"]);
 
+    // Emptied first: a process that another test starts just now may keep the removed file alive.
+    fs::write(&filler, "").unwrap();
     fs::remove_file(filler).unwrap();
     sandbox.assert_free_and_clean();
 }

@@ -28,7 +28,9 @@ fn a_shell_can_signal_the_owner() {
 #[test]
 fn the_file_is_private_to_its_user_unless_asked_otherwise_whatever_the_umask() {
     for umask in ["000", "022", "077", "777"] {
-        for (mode, expected) in [(None, 0o600), (Some("644"), 0o644), (Some("666"), 0o666)] {
+        for (mode, expected) in
+            [(None, 0o600), (Some("644"), 0o644), (Some("666"), 0o666), (Some("000"), 0o400)]
+        {
             for refused in [None, Some("tmpfile")] {
                 let sandbox = Sandbox::new();
                 let mut peer = Peer::at(&sandbox.path());

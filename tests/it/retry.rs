@@ -390,7 +390,7 @@ fn as_an_io_error_it_has_the_kind_of_its_reason_and_keeps_itself_inside() {
     for (reason, kind) in [
         (GaveUp::Attempts, io::ErrorKind::WouldBlock),
         (GaveUp::Deadline, io::ErrorKind::TimedOut),
-        (GaveUp::Cancelled, io::ErrorKind::Interrupted),
+        (GaveUp::Cancelled, io::ErrorKind::Other),
     ] {
         let error = io::Error::from(gave_up(reason, 2, MS));
         assert_eq!(error.kind(), kind);

@@ -49,7 +49,8 @@ impl Traced {
     /// Where there is none, it is stopped before its answer, and this says `false`.
     pub fn run_to(&mut self, command: &str, here: impl FnMut(&Call) -> bool) -> bool {
         self.peer.tell(command);
-        while !self.next_call().reads_a_command() {}
+        // A read that was interrupted, by our own attaching for one, is entered again.
+        while !(self.next_call().reads_a_command() && self.result_of_call() > 0) {}
         self.run_on_to(here)
     }
 
@@ -135,19 +136,31 @@ impl Traced {
     }
 
     fn next_call(&mut self) -> Call {
+        loop {
+            let info = self.next_stop();
+            if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
+                // SAFETY: `op` says that this is the union's field.
+                let entry = unsafe { info.u.entry };
+                return Call { number: entry.nr.cast_signed(), arguments: entry.args };
+            }
+        }
+    }
+
+    /// Lets the call go through before which the peer is stopped.
+    fn result_of_call(&mut self) -> i64 {
+        let info = self.next_stop();
+        assert_eq!(info.op, libc::PTRACE_SYSCALL_INFO_EXIT);
+        // SAFETY: `op` says that this is the union's field.
+        unsafe { info.u.exit.sval }
+    }
+
+    /// The next entry to a system call, or exit from one.
+    fn next_stop(&mut self) -> libc::ptrace_syscall_info {
         let mut pending = None;
         loop {
             ptrace::syscall(self.thread, pending.take()).unwrap();
             match wait_for(self.thread).unwrap() {
-                WaitStatus::PtraceSyscall(_) => {
-                    let info = ptrace::syscall_info(self.thread).unwrap();
-                    if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
-                        // SAFETY: `op` says that this is the union's field.
-                        let entry = unsafe { info.u.entry };
-                        let number = entry.nr.cast_signed();
-                        return Call { number, arguments: entry.args };
-                    }
-                }
+                WaitStatus::PtraceSyscall(_) => return ptrace::syscall_info(self.thread).unwrap(),
                 WaitStatus::Stopped(_, signal) => pending = Some(signal),
                 ended => panic!("the traced peer ended: {ended:?}"),
             }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::{self, PipeReader, Write as _};
+use std::io::{self, PipeReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::unistd::gettid;
-use pidlockfile::retry::{Attempt, CancelToken, GaveUp, RetryPolicy, TryLock, Watch};
+use pidlockfile::retry::{Attempt, CancelToken, GaveUp, Jitter, RetryPolicy, TryLock, Watch};
 use pidlockfile::{Error, LockGuard, Lockfile};
 
 use crate::cancel::{forked, must_end_well, must_succeed, quickest_end};
@@ -40,16 +40,18 @@ const TWINS: &[Wait] = &[
     },
 ];
 
-/// Has `happen` happen just before the sleep, and when the sleep has begun, to both twins.
-fn assert_wakes<T: Send>(begin: impl Fn(&Sandbox) -> T, happen: impl Fn(&Sandbox, T) + Sync) {
+/// Has `happen` happen just before the sleep, and when the sleep has begun, to both twins. What it returns
+/// lives on until the wait is over.
+fn assert_wakes<T, R>(begin: impl Fn(&Sandbox) -> T, happen: impl Fn(&Sandbox, T) -> R) {
     for wait in TWINS {
         let sandbox = Sandbox::new();
-        let mut busy = Some(begin(&sandbox));
+        let (mut busy, mut rest) = (Some(begin(&sandbox)), None);
         let guard = wait(&sandbox.lockfile(), &mut |_| {
             if let Some(busy) = busy.take() {
-                happen(&sandbox, busy);
+                rest = Some(happen(&sandbox, busy));
             }
         });
+        drop(rest);
         guard.unlock().unwrap();
         sandbox.assert_free_and_clean();
 
@@ -69,7 +71,7 @@ fn assert_wakes<T: Send>(begin: impl Fn(&Sandbox) -> T, happen: impl Fn(&Sandbox
             while !fs::read_to_string(&stat).unwrap().contains(") S ") {
                 thread::yield_now();
             }
-            happen(&sandbox, busy);
+            let _rest = happen(&sandbox, busy);
             waiter.join().unwrap();
         });
         sandbox.assert_free_and_clean();
@@ -118,26 +120,32 @@ fn the_end_of_a_pid_only_owner_ends_a_sleep() {
 fn the_removal_of_the_file_by_an_outsider_ends_a_sleep() {
     assert_wakes(
         |it| Peer::holding(&it.path()),
-        |it, mut owner| {
+        |it, owner| {
             fs::remove_file(it.path()).unwrap();
-            owner.must_fail("verify", "RogueDeletion");
+            owner
         },
     );
-    assert_wakes(plant_bystander, |it, _owner| fs::remove_file(it.path()).unwrap());
+    assert_wakes(plant_bystander, |it, owner| {
+        fs::remove_file(it.path()).unwrap();
+        owner
+    });
 }
 
 #[test]
 fn the_renaming_of_the_file_by_an_outsider_ends_a_sleep() {
-    assert_wakes(plant_bystander, |it, _owner| {
-        let elsewhere = it.dir().join("elsewhere");
-        fs::rename(it.path(), &elsewhere).unwrap();
-        fs::remove_file(elsewhere).unwrap();
+    let elsewhere = Sandbox::new();
+    assert_wakes(plant_bystander, |it, owner| {
+        fs::rename(it.path(), elsewhere.path()).unwrap();
+        owner
     });
 }
 
 #[test]
 fn a_record_that_is_cleared_in_place_ends_a_sleep() {
-    assert_wakes(plant_bystander, |it, _owner| it.plant(""));
+    assert_wakes(plant_bystander, |it, owner| {
+        it.plant("");
+        owner
+    });
 }
 
 #[test]
@@ -185,6 +193,17 @@ fn an_owner_that_took_another_ones_place_is_watched_in_its_turn() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_release_before_any_system_call_of_a_wait_is_not_missed() {
+    not_missed(|owner| owner.must("unlock"));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_death_of_the_owner_before_any_system_call_of_a_wait_is_not_missed() {
+    not_missed(Peer::kill);
+}
+
+#[cfg(target_arch = "x86_64")]
+fn not_missed(end: impl Fn(&mut Peer)) {
     let (mut watches, mut sleeps) = (false, false);
     for nth in 0.. {
         let sandbox = Sandbox::new();
@@ -200,7 +219,7 @@ fn a_release_before_any_system_call_of_a_wait_is_not_missed() {
             index == nth + 1
         });
         assert!(reached);
-        owner.must("unlock");
+        end(&mut owner);
         assert_eq!(traced.go_on().answer(), "ok", "released before system call {nth}");
         if sleeps {
             break;
@@ -360,6 +379,7 @@ fn an_attempt_that_news_has_brought_about_goes_back_to_the_same_sleep() {
         .initial_delay(Duration::from_secs(60))
         .max_delay(Duration::from_secs(600))
         .max_attempts(2)
+        .max_elapsed(None)
         .build()
         .unwrap();
     let mut ends = Vec::new();
@@ -379,6 +399,37 @@ fn an_attempt_that_news_has_brought_about_goes_back_to_the_same_sleep() {
     drop(guard);
     ends.dedup();
     assert_eq!(ends.len(), 1, "{ends:?}");
+}
+
+#[test]
+fn news_uses_up_no_attempts() {
+    let (news, _) = io::pipe().unwrap();
+    let lock = Elsewhere::new(|| Some(copy_of(&news)));
+    let policy = RetryPolicy::builder()
+        .initial_delay(100 * MS)
+        .jitter(Jitter::None)
+        .multiplier(1.0)
+        .max_attempts(3)
+        .build()
+        .unwrap();
+    let error = policy.run().acquire(&lock).unwrap_err();
+    assert_eq!(error.reason, GaveUp::Attempts);
+    assert!(error.attempts > 3 && error.elapsed >= 200 * MS, "{error:?}");
+}
+
+#[test]
+fn a_waiter_that_was_woken_for_nothing_sleeps_on() {
+    let sandbox = Sandbox::new();
+    let _held = Peer::holding(&sandbox.path());
+    let policy = long_sleep().with_max_elapsed(500 * MS);
+    let run = policy.run().on_wait(|attempt| {
+        if attempt.number == 1 {
+            set_mode(&sandbox.path(), 0o600);
+        }
+    });
+    let error = run.acquire(&sandbox.lockfile()).unwrap_err();
+    // At first, for the news, once more after it and at the end.
+    assert_eq!(error.attempts, 4);
 }
 
 #[test]
@@ -561,6 +612,39 @@ fn process_that_forks_in_the_middle_of_a_wait() {
 #[test]
 fn a_forked_child_leaves_its_parents_watches_alone() {
     must_succeed("wake::process_whose_child_waits_too");
+}
+
+#[test]
+fn a_forked_child_and_its_parent_take_no_news_from_each_other() {
+    must_succeed("wake::process_that_waits_while_its_child_does");
+}
+
+#[test]
+#[ignore = "not a test: a process that forks"]
+fn process_that_waits_while_its_child_does() {
+    let wait = |before_the_sleep: &mut dyn FnMut()| {
+        let sandbox = Sandbox::new();
+        let mut held = Some(sandbox.lock());
+        let release = |_: &Attempt<'_, Error>| {
+            drop(held.take());
+            before_the_sleep();
+        };
+        long_wait(&sandbox.lockfile(), release).unlock().unwrap();
+    };
+    wait(&mut || ());
+    // The parent's whole wait comes between the child's news and the child's sleep.
+    let (mut child_hears, mut parents_word) = io::pipe().unwrap();
+    let (mut parent_hears, mut childs_word) = io::pipe().unwrap();
+    let child = forked(|| {
+        wait(&mut || {
+            childs_word.write_all(b"!").unwrap();
+            child_hears.read_exact(&mut [0]).unwrap();
+        });
+    });
+    parent_hears.read_exact(&mut [0]).unwrap();
+    wait(&mut || ());
+    parents_word.write_all(b"!").unwrap();
+    must_end_well(child);
 }
 
 #[test]

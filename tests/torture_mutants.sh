@@ -36,15 +36,15 @@ no_path_check_before_the_removal_of_a_stale_file() {
 }
 
 stale_inode_unlocked_before_the_unlink() {
-    replace incumbent.rs '        match fs::remove_file(path) {' \
+    replace incumbent.rs '        inode::remove(path)' \
         '        let _ = self.file.unlock();
-        match fs::remove_file(path) {'
+        inode::remove(path)'
 }
 
 release_unlocks_before_the_unlink() {
-    replace guard.rs '        match fs::remove_file(&self.path) {' \
+    replace guard.rs '        if inode::remove(&self.path)' \
         '        let _ = self.file.unlock();
-        match fs::remove_file(&self.path) {'
+        if inode::remove(&self.path)'
 }
 
 name_published_before_the_kernel_lock() {

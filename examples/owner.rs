@@ -2,7 +2,8 @@
 //!
 //! `cargo run --example owner -- /tmp/demo.pid`
 //!
-//! Exit status: 0 if a running process is recorded, 1 if there is no file or a stale one, 2 for errors.
+//! Exit status: 0 if a running process is recorded, 1 if none is, 2 for errors. With 1 the lock need not be
+//! free: flock(1) records nothing. Do not remove the file; whoever takes the lock does.
 
 use std::env;
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
         Err(error @ (Error::DeadOwner { .. } | Error::InvalidPid { .. })) => {
-            eprintln!("owner: nobody ({error})");
+            eprintln!("owner: nobody recorded ({error})");
             ExitCode::from(1)
         }
         Err(error) => {

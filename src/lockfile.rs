@@ -113,6 +113,8 @@ impl Lockfile {
 
     /// Takes the lock if it is free, replacing a stale file; never blocks, never sleeps.
     ///
+    /// Bind the guard to a name, `_guard` and not `_`, which would drop it at once.
+    ///
     /// A refused attempt creates nothing and writes nothing.
     ///
     /// # Errors
@@ -173,8 +175,9 @@ impl Lockfile {
     ///
     /// # Errors
     ///
-    /// [`InvalidPid`](Error::InvalidPid) and [`DeadOwner`](Error::DeadOwner) tell a file that is
-    /// there but, by its record, stale; [`NotAFile`](Error::NotAFile) and [`Io`](Error::Io) as in
+    /// [`InvalidPid`](Error::InvalidPid) and [`DeadOwner`](Error::DeadOwner): the record names nobody. The
+    /// file is stale, or held by flock(1) or by a killed owner's child; only `try_lock` can tell, so do not
+    /// remove it. [`NotAFile`](Error::NotAFile) and [`Io`](Error::Io) as in
     /// [`try_lock`](Lockfile::try_lock).
     ///
     /// # Examples

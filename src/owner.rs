@@ -71,14 +71,12 @@ fn parse(record: &[u8]) -> Option<u32> {
 
 /// Whether `pid` is a running process. When in doubt it is.
 pub(crate) fn is_alive(pid: u32) -> bool {
-    let Ok(raw) = i32::try_from(pid) else {
-        return false;
-    };
-    match kill(Pid::from_raw(raw), None) {
-        Err(Errno::ESRCH) => false,
-        // EPERM comes from a process of another user, which is as alive as ours.
-        Ok(()) | Err(_) => !proc::is_dead(pid),
-    }
+    exists(pid) && !proc::is_dead(pid)
+}
+
+fn exists(pid: u32) -> bool {
+    // EPERM comes from a process of another user, which is as alive as ours.
+    i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
 }
 
 /// What only /proc can tell: `kill` also succeeds for a zombie and for the id of a mere thread.
@@ -90,8 +88,11 @@ mod proc {
     use std::process;
 
     pub(super) fn is_dead(pid: u32) -> bool {
-        Status::read(pid).is_some_and(|status| status.is_not_a_running_process(pid))
-            && shows_our_namespace()
+        match Status::read(pid) {
+            Some(status) => status.is_not_a_running_process(pid) && shows_our_namespace(),
+            // Hidden from us, unless a zombie has been reaped since it was seen to exist.
+            None => !super::exists(pid),
+        }
     }
 
     /// A /proc that was mounted for another pid namespace numbers other processes, and lists us under

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::retry::wait::BLIND_SLEEP;
 use crate::retry::wake::Wake;
+use crate::retry::watch::Ears;
 use crate::retry::{Attempt, CancelToken, Retry, RetryError, Temporary, TryLock, Watch};
 
 impl<E: Temporary, H: FnMut(&Attempt<'_, E>)> Retry<'_, E, H> {
@@ -123,17 +124,14 @@ async fn until<S: Fn() -> Option<Watch>>(
     alarm: &mut Alarm<'_>,
     wake: &mut Wake<S>,
 ) -> bool {
-    if let Some(pause) = wake.pause() {
-        let pause_end = started.elapsed().saturating_add(pause);
-        alarm.sleep(started, pause_end.min(end), None).await;
-        wake.after_pause();
-        return pause_end < end;
+    loop {
+        let nap = wake.nap();
+        let nap_end = nap.end(started.elapsed(), end);
+        let woken = alarm.sleep(started, nap_end, wake.watch(), nap.ears).await;
+        if !wake.sleeps_on(woken) {
+            return woken || nap_end < end;
+        }
     }
-    let woken = alarm.sleep(started, end, wake.watch()).await;
-    if woken {
-        wake.woken();
-    }
-    woken
 }
 
 /// A token, and its descriptor as the runtime watches it: `None` if it cannot be watched.
@@ -154,11 +152,17 @@ impl Alarm<'_> {
     }
 
     /// Whether it was `watch` that ended it.
-    async fn sleep(&mut self, started: Instant, end: Duration, watch: Option<&Watch>) -> bool {
-        if watch.is_some_and(Watch::is_spent) {
+    async fn sleep(
+        &mut self,
+        started: Instant,
+        end: Duration,
+        watch: Option<&Watch>,
+        ears: Ears,
+    ) -> bool {
+        if ears == Ears::All && watch.is_some_and(Watch::is_spent) {
             return true;
         }
-        let news = watch.into_iter().flat_map(Watch::descriptors);
+        let news = watch.into_iter().flat_map(|watch| watch.descriptors(ears));
         let news: Vec<_> = news.filter_map(|news| readable(news).ok()).collect();
         loop {
             let mut left = end.saturating_sub(started.elapsed());

@@ -5,9 +5,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use nix::poll::ppoll;
+use nix::poll::{PollFd, PollFlags};
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use nix::poll::{PollTimeout, poll};
 
 use crate::retry::wake::Wake;
+use crate::retry::watch::Ears;
 use crate::retry::{CancelToken, Watch};
 
 /// How long a token goes unnoticed where the process has no file descriptors left to wait on it.
@@ -23,17 +28,14 @@ pub(super) fn until<S: Fn() -> Option<Watch>>(
     token: Option<&CancelToken>,
     wake: &mut Wake<S>,
 ) -> bool {
-    if let Some(pause) = wake.pause() {
-        let pause_end = started.elapsed().saturating_add(pause);
-        sleep(started, pause_end.min(end), token, None);
-        wake.after_pause();
-        return pause_end < end;
+    loop {
+        let nap = wake.nap();
+        let nap_end = nap.end(started.elapsed(), end);
+        let woken = sleep(started, nap_end, token, wake.watch(), nap.ears);
+        if !wake.sleeps_on(woken) {
+            return woken || nap_end < end;
+        }
     }
-    let woken = sleep(started, end, token, wake.watch());
-    if woken {
-        wake.woken();
-    }
-    woken
 }
 
 /// Whether it was `watch` that ended it.
@@ -42,8 +44,9 @@ fn sleep(
     end: Duration,
     token: Option<&CancelToken>,
     mut watch: Option<&Watch>,
+    ears: Ears,
 ) -> bool {
-    if watch.is_some_and(Watch::is_spent) {
+    if ears == Ears::All && watch.is_some_and(Watch::is_spent) {
         return true;
     }
     let mut alarm = token.and_then(CancelToken::own_alarm);
@@ -55,7 +58,7 @@ fn sleep(
         if token.is_some() && alarm.is_none() {
             left = left.min(BLIND_SLEEP);
         }
-        let news = watch.into_iter().flat_map(Watch::descriptors);
+        let news = watch.into_iter().flat_map(|watch| watch.descriptors(ears));
         let mut waited_for: Vec<_> = alarm.into_iter().chain(news).map(poll_fd).collect();
         if waited_for.is_empty() {
             thread::sleep(left);
@@ -81,6 +84,15 @@ fn is_ready(polled: &PollFd<'_>) -> bool {
     polled.any().unwrap_or(true)
 }
 
+/// To the nanosecond where there is ppoll(2): some naps are shorter than a millisecond.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn poll_for(waited_for: &mut [PollFd<'_>], left: Duration) -> Result<i32, Errno> {
+    // So long that it is never over.
+    let left = left.min(Duration::from_secs(i32::MAX.unsigned_abs().into()));
+    ppoll(waited_for, Some(left.into()), None)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn poll_for(waited_for: &mut [PollFd<'_>], left: Duration) -> Result<i32, Errno> {
     // Rounded up: rounded down, the last millisecond would be a busy loop.
     let milliseconds = left.as_nanos().div_ceil(1_000_000);

@@ -7,10 +7,14 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-use crate::retry::trace::Trace;
+use inotify as kernel;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use none as kernel;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod inotify;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod none;
 
 /// Becomes ready when there is news of a lock: [`TryLock::watch`](crate::retry::TryLock::watch) makes
 /// one.
@@ -36,64 +40,115 @@ mod inotify;
 /// ```
 #[derive(Debug)]
 pub struct Watch {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    file: Option<inotify::FileWatch>,
+    file: Option<kernel::FileWatch>,
     /// Becomes readable at the end of the owner, or is a stranger's.
     other: Option<OwnedFd>,
 }
 
+/// What a sleep listens to.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Ears {
+    All,
+    /// That comes once and for good, and no attempt before it is worth much.
+    EndOfOwner,
+}
+
+/// What there is to hear.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "only a kernel that tells of files tells these apart")
+)]
+pub(super) enum News {
+    /// Nothing, or what is left of an earlier watch.
+    None,
+    /// The file was closed by somebody who could write to it, and no more than that is known.
+    Closed,
+    Other,
+}
+
+/// Why a file is not watched.
+enum Unwatched {
+    /// It has just gone, which is the very news.
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android")),
+        expect(dead_code, reason = "found out by watching")
+    )]
+    Gone,
+    Refused,
+}
+
+/// A watch on what has the lock now.
+pub(super) struct Renewed {
+    pub(super) watch: Option<Watch>,
+    /// Whether that is what had it before, as far as can be told: then the news was of something else.
+    pub(super) is_the_same: bool,
+}
+
 impl From<OwnedFd> for Watch {
     fn from(descriptor: OwnedFd) -> Watch {
-        Watch {
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            file: None,
-            other: Some(descriptor),
-        }
+        Watch { file: None, other: Some(descriptor) }
     }
 }
 
 impl Watch {
     /// Watches a lock file and the process that its record names.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(super) fn of_file(path: &Path) -> Option<Watch> {
-        match inotify::FileWatch::new(path) {
+        Watch::of(kernel::FileWatch::new(path))
+    }
+
+    fn of(file: Result<kernel::FileWatch, Unwatched>) -> Option<Watch> {
+        match file {
             // The record is read after the file is watched: a record that changes later is news itself.
-            Ok(file) => Some(Watch { file: Some(file), other: inotify::end_of_owner(path) }),
-            // It has just gone, which is the very news.
-            Err(rustix::io::Errno::NOENT) => Some(Watch { file: None, other: None }),
-            Err(error) => {
-                Trace::unwatched(error);
-                None
+            Ok(file) => Some(Watch { other: kernel::end_of_owner(file.path()), file: Some(file) }),
+            Err(Unwatched::Gone) => Some(Watch { file: None, other: None }),
+            Err(Unwatched::Refused) => None,
+        }
+    }
+
+    /// Watches what has the lock by now. A stranger's watch is asked for again, at `source`.
+    pub(super) fn renew(self, source: impl Fn() -> Option<Watch>) -> Renewed {
+        match self.file {
+            Some(mut file) if file.is_our_own() => {
+                drop(self.other);
+                let renewed = file.renew();
+                let is_the_same = matches!(renewed, Ok(true));
+                Renewed { watch: Watch::of(renewed.map(|_| file)), is_the_same }
+            }
+            // A file that had gone has no more news than this. Of a stranger's lock nothing is known.
+            file => {
+                let is_the_same = file.is_some() || self.other.is_some();
+                drop((file, self.other));
+                Renewed { watch: source(), is_the_same }
             }
         }
     }
 
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(super) fn of_file(_path: &Path) -> Option<Watch> {
-        None
-    }
-
     /// Whether its descriptors can tell nothing, so that the lock must be tried and watched again.
     pub(super) fn is_spent(&self) -> bool {
-        // A child forked in the middle of a wait must not wait on what its parent empties.
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if let Some(file) = &self.file {
-            return !file.is_our_own();
+        match &self.file {
+            // A child forked in the middle of a wait must not wait on what its parent empties.
+            Some(file) => !file.is_our_own(),
+            None => self.other.is_none(),
         }
-        self.other.is_none()
     }
 
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let file = self.file.as_ref().map(inotify::FileWatch::descriptor);
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let file = None;
-        file.into_iter().chain(self.other.as_ref().map(OwnedFd::as_fd))
+    pub(super) fn descriptors(&self, ears: Ears) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let file = self.file.as_ref().map(kernel::FileWatch::descriptor);
+        let other = self.other.as_ref().map(OwnedFd::as_fd);
+        match ears {
+            Ears::All => file.into_iter().chain(other),
+            // Without a file, the other is a stranger's.
+            Ears::EndOfOwner => None.into_iter().chain(file.and(other)),
+        }
     }
 
-    /// Whether there is news now.
-    pub(super) fn is_ready(&self) -> bool {
-        self.is_spent() || self.descriptors().any(is_readable)
+    /// Takes the news.
+    pub(super) fn news(&self) -> News {
+        let has_ended = self.other.as_ref().is_some_and(|end| is_readable(end.as_fd()));
+        match &self.file {
+            Some(file) if file.is_our_own() && !has_ended => file.news(),
+            _ => News::Other,
+        }
     }
 }
 

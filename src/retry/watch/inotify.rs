@@ -6,11 +6,13 @@ use std::path::Path;
 use std::process;
 use std::sync::{Mutex, TryLockError};
 
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::incumbent;
+use crate::retry::trace::Trace;
+use crate::retry::watch::{News, Unwatched};
 
 /// How many waits of a process hear news at a time. The kernel allows a user 128 instances by default,
 /// and other programs want some.
@@ -38,18 +40,49 @@ enum Slot {
 /// A watch on the inode that a path named.
 #[derive(Debug)]
 pub(super) struct FileWatch {
+    path: Box<Path>,
     /// `None` only while it is dropped.
     instance: Option<OwnedFd>,
     slot: usize,
     /// Whose instance it is; a forked child has a copy.
     pid: u32,
-    id: i32,
+    /// What inotify calls the watch.
+    id: Option<i32>,
 }
 
 impl FileWatch {
-    pub(super) fn new(path: &Path) -> Result<FileWatch, Errno> {
-        let (slot, instance) = borrow_instance()?;
-        let mut watch = FileWatch { instance: Some(instance), slot, pid: process::id(), id: -1 };
+    pub(super) fn new(path: &Path) -> Result<FileWatch, Unwatched> {
+        let (slot, instance) = borrow_instance().map_err(unwatched)?;
+        let (path, pid) = (path.into(), process::id());
+        let mut watch = FileWatch { path, instance: Some(instance), slot, pid, id: None };
+        watch.id = Some(watch.add().map_err(unwatched)?);
+        Ok(watch)
+    }
+
+    /// Watches what the path names by now; whether that is the same inode.
+    ///
+    /// To watch the same inode again changes nothing in the kernel. To take the watch away first would leave
+    /// it to be freed after a grace period, for which the closing of every other instance then waits, in a
+    /// killed owner for one: up to 20 ms, in which its pid is not dead.
+    pub(super) fn renew(&mut self) -> Result<bool, Unwatched> {
+        // Before and not after: the inode that is watched from now on may be gone as soon as that, and have
+        // a successor when the lock is tried.
+        self.drain();
+        let added = self.add();
+        let old = std::mem::replace(&mut self.id, added.ok());
+        if let Some(old) = old
+            && self.id != Some(old)
+        {
+            self.remove(old);
+        }
+        added.map(|id| old == Some(id)).map_err(unwatched)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn add(&self) -> Result<i32, Errno> {
         // The link count changes when the file is removed. Moved is as good as removed. A killed owner's
         // last writable descriptor is closed. The inode itself goes a moment after its name: on its way there
         // the first event can wake us while the name is still to be seen.
@@ -57,8 +90,12 @@ impl FileWatch {
         if !incumbent::looks_write() {
             news |= WatchFlags::CLOSE_WRITE;
         }
-        watch.id = inotify::add_watch(watch.descriptor(), path, news | WatchFlags::DONT_FOLLOW)?;
-        Ok(watch)
+        inotify::add_watch(self.descriptor(), &*self.path, news | WatchFlags::DONT_FOLLOW)
+    }
+
+    fn remove(&self, id: i32) {
+        // Refused if the inode is gone, and the watch with it.
+        let _ = inotify::remove_watch(self.descriptor(), id);
     }
 
     pub(super) fn is_our_own(&self) -> bool {
@@ -68,20 +105,48 @@ impl FileWatch {
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.instance.as_ref().expect("it is there until Drop").as_fd()
     }
+
+    /// Takes out what there is to tell.
+    pub(super) fn news(&self) -> News {
+        let mut buffer = [MaybeUninit::uninit(); 1024];
+        let mut events = inotify::Reader::new(self.descriptor(), &mut buffer);
+        let mut news = News::None;
+        while let Ok(event) = events.next() {
+            if self.id == Some(event.wd()) && event.events() == ReadFlags::CLOSE_WRITE {
+                news = News::Closed;
+            } else if self.id == Some(event.wd()) || event.events() == ReadFlags::QUEUE_OVERFLOW {
+                return News::Other;
+            }
+        }
+        news
+    }
+
+    fn drain(&self) {
+        let mut buffer = [MaybeUninit::uninit(); 1024];
+        while rustix::io::read(self.descriptor(), &mut buffer).is_ok() {}
+    }
+}
+
+fn unwatched(error: Errno) -> Unwatched {
+    if error == Errno::NOENT {
+        return Unwatched::Gone;
+    }
+    Trace::unwatched(error);
+    Unwatched::Refused
 }
 
 impl Drop for FileWatch {
     fn drop(&mut self) {
         // A child's copy is closed and nothing else: what it read would be missing in its parent.
-        if let Some(instance) = self.instance.take()
-            && self.pid == process::id()
-        {
-            if self.id >= 0 {
-                // Refused if the inode is gone, and the watch with it.
-                let _ = inotify::remove_watch(&instance, self.id);
-                drain(&instance);
+        if self.is_our_own() {
+            if let Some(id) = self.id {
+                self.remove(id);
             }
-            return_instance(self.slot, Slot::Idle { pid: self.pid, instance });
+            // What the removal tells is among it.
+            self.drain();
+            if let Some(instance) = self.instance.take() {
+                return_instance(self.slot, Slot::Idle { pid: self.pid, instance });
+            }
         }
     }
 }
@@ -123,12 +188,6 @@ fn return_instance(index: usize, idle: Slot) {
         Ok(mut slot) => *slot = idle,
         Err(poisoned) => *poisoned.into_inner() = idle,
     }
-}
-
-/// Takes out all events, the one for the watch that was taken away included.
-fn drain(instance: &OwnedFd) {
-    let mut buffer = [MaybeUninit::uninit(); 1024];
-    while rustix::io::read(instance, &mut buffer).is_ok() {}
 }
 
 /// Becomes readable when the process ends whose pid is in the record of the file at `path`.

@@ -1,0 +1,267 @@
+//! What a waiter does, system call by system call, and what can happen in between.
+
+use std::fs::File;
+use std::path::Path;
+
+use nix::libc;
+
+use crate::peer::Peer;
+use crate::sandbox::{Bystander, Sandbox, record_of, require, set_mode};
+use crate::trace::{Call, Traced};
+
+/// A waiter that is about to fall asleep; `None` where tracing is forbidden.
+fn falling_asleep(path: &Path) -> Option<Traced> {
+    let mut traced = Traced::new(Peer::at(path))?;
+    assert!(traced.run_to("wait", sleeps));
+    Some(traced)
+}
+
+fn sleeps(call: &Call) -> bool {
+    call.number == libc::SYS_ppoll
+}
+
+/// Whether it sleeps for a moment in which it listens to the owner's end and not to the file.
+fn naps(call: &Call) -> bool {
+    sleeps(call) && call.argument(1) == 1
+}
+
+/// How often a waiter did what, from one sleep to the next.
+#[derive(Debug, Default)]
+struct Reaction {
+    naps: usize,
+    attempts: usize,
+    watches: usize,
+    unwatches: usize,
+}
+
+fn reaction(traced: &mut Traced) -> Reaction {
+    let mut did = Reaction::default();
+    assert!(traced.run_on_to(|call| {
+        did.naps += usize::from(naps(call));
+        did.attempts += usize::from(call.number == libc::SYS_flock);
+        did.watches += usize::from(call.number == libc::SYS_inotify_add_watch);
+        did.unwatches += usize::from(call.number == libc::SYS_inotify_rm_watch);
+        sleeps(call) && !naps(call)
+    }));
+    did
+}
+
+#[test]
+fn a_release_before_any_system_call_of_a_wait_is_not_missed() {
+    not_missed(|owner| owner.must("unlock"));
+}
+
+#[test]
+fn the_death_of_the_owner_before_any_system_call_of_a_wait_is_not_missed() {
+    not_missed(Peer::kill);
+}
+
+fn not_missed(end: impl Fn(&mut Peer)) {
+    let (mut watches, mut is_asleep) = (false, false);
+    for nth in 0.. {
+        let sandbox = Sandbox::new();
+        let mut owner = Peer::holding(&sandbox.path());
+        let traced = Traced::new(Peer::at(&sandbox.path()));
+        require!(traced.is_some(), "tracing is forbidden");
+        let mut traced = traced.unwrap();
+        let mut index = 0;
+        let reached = traced.run_to("wait", |call| {
+            watches |= call.number == libc::SYS_inotify_add_watch;
+            is_asleep = sleeps(call);
+            index += 1;
+            index == nth + 1
+        });
+        assert!(reached);
+        end(&mut owner);
+        assert_eq!(traced.go_on().answer(), "ok", "released before system call {nth}");
+        if is_asleep {
+            break;
+        }
+    }
+    assert!(watches);
+}
+
+#[test]
+fn a_release_under_a_waiter_that_slept_through_its_events_is_not_missed() {
+    let sandbox = Sandbox::new();
+    let mut owner = Peer::holding(&sandbox.path());
+    let traced = Traced::new(Peer::at(&sandbox.path()));
+    require!(traced.is_some(), "tracing is forbidden");
+    let mut traced = traced.unwrap();
+    // Just before the second attempt, with the watch on the first owner's file.
+    let mut watches = false;
+    assert!(traced.run_to("wait", |call| {
+        watches |= call.number == libc::SYS_inotify_add_watch;
+        watches && call.number == libc::SYS_flock
+    }));
+    owner.must("unlock");
+    let mut next = Peer::holding(&sandbox.path());
+    let mut waiter = traced.go_on();
+    next.must("unlock");
+    assert_eq!(waiter.answer(), "ok");
+}
+
+#[test]
+fn a_release_by_the_next_owner_before_any_system_call_of_a_woken_waiter_is_not_missed() {
+    not_missed_once_woken(|next| next.must("unlock"));
+}
+
+#[test]
+fn the_death_of_the_next_owner_before_any_system_call_of_a_woken_waiter_is_not_missed() {
+    not_missed_once_woken(Peer::kill);
+}
+
+/// The lock is released and taken again, and the waiter woken by that; then it changes hands once more,
+/// and what the waiter is to hear is the third owner's release.
+fn not_missed_once_woken(end: impl Fn(&mut Peer)) {
+    for nth in 0.. {
+        let sandbox = Sandbox::new();
+        let mut owner = Peer::holding(&sandbox.path());
+        let traced = falling_asleep(&sandbox.path());
+        require!(traced.is_some(), "tracing is forbidden");
+        let mut traced = traced.unwrap();
+        owner.must("unlock");
+        let mut next = Peer::holding(&sandbox.path());
+        let (mut index, mut is_asleep) = (0, false);
+        assert!(traced.run_on_to(|call| {
+            is_asleep = sleeps(call);
+            index += 1;
+            index == nth + 1
+        }));
+        end(&mut next);
+        owner.must("try_lock");
+        let mut waiter = traced.go_on();
+        owner.must("unlock");
+        assert_eq!(waiter.answer(), "ok", "changed hands before system call {nth}");
+        if is_asleep {
+            break;
+        }
+    }
+}
+
+#[test]
+fn an_owner_that_has_closed_its_file_is_left_to_die_before_an_attempt() {
+    // Where the machine is so slow that the moment is over before the nap begins, the attempt comes at once.
+    for _ in 0..20 {
+        let sandbox = Sandbox::new();
+        let owner = Bystander::new();
+        sandbox.plant(record_of(owner.pid()));
+        let file = File::options().write(true).open(sandbox.path()).unwrap();
+        file.try_lock().unwrap();
+        let traced = falling_asleep(&sandbox.path());
+        require!(traced.is_some(), "tracing is forbidden");
+        let mut traced = traced.unwrap();
+        drop(file);
+        let mut has_napped = false;
+        assert!(traced.run_on_to(|call| {
+            has_napped = naps(call);
+            has_napped || call.number == libc::SYS_flock
+        }));
+        drop(owner);
+        assert_eq!(traced.go_on().answer(), "ok");
+        if has_napped {
+            return;
+        }
+    }
+    panic!("it always tried at once");
+}
+
+#[test]
+fn a_kernel_lock_that_outlives_the_close_of_the_file_is_tried_again() {
+    let sandbox = Sandbox::new();
+    sandbox.plant("junk");
+    let open = || File::options().write(true).open(sandbox.path()).unwrap();
+    let (owner, other) = (open(), open());
+    owner.try_lock().unwrap();
+    let traced = falling_asleep(&sandbox.path());
+    require!(traced.is_some(), "tracing is forbidden");
+    let mut traced = traced.unwrap();
+    drop(other);
+    assert!(traced.run_on_to(|call| call.number == libc::SYS_flock));
+    assert!(traced.run_on_to(sleeps));
+    // Of this there is no news.
+    owner.unlock().unwrap();
+    assert_eq!(traced.go_on().answer(), "ok");
+}
+
+#[test]
+fn a_waiter_that_loses_again_and_again_makes_room_for_its_rivals() {
+    let sandbox = Sandbox::new();
+    let mut owner = Peer::holding(&sandbox.path());
+    let mut rival = Peer::at(&sandbox.path());
+    let traced = falling_asleep(&sandbox.path());
+    require!(traced.is_some(), "tracing is forbidden");
+    let mut traced = traced.unwrap();
+    let mut naps = Vec::new();
+    for _ in 0..20 {
+        owner.must("unlock");
+        rival.must("try_lock");
+        std::mem::swap(&mut owner, &mut rival);
+        let did = reaction(&mut traced);
+        assert_eq!((did.attempts, did.watches, did.unwatches), (1, 1, 1), "{did:?}");
+        naps.push(did.naps);
+    }
+    assert_eq!(naps[0], 0, "{naps:?}");
+    // Some naps are so short that they are over before they begin.
+    assert!(naps.iter().sum::<usize>() >= 10, "{naps:?}");
+}
+
+#[test]
+fn a_watch_is_not_taken_away_only_to_be_put_back() {
+    let sandbox = Sandbox::new();
+    let _owner = Peer::holding(&sandbox.path());
+    let traced = falling_asleep(&sandbox.path());
+    require!(traced.is_some(), "tracing is forbidden");
+    let mut traced = traced.unwrap();
+    for _ in 0..3 {
+        set_mode(&sandbox.path(), 0o600);
+        let did = reaction(&mut traced);
+        assert_eq!((did.attempts, did.watches, did.unwatches), (1, 1, 0), "{did:?}");
+    }
+}
+
+#[test]
+fn what_costs_something_is_done_only_before_a_long_sleep() {
+    let sandbox = Sandbox::new();
+    let watches = |command: &str| {
+        let mut traced = Traced::new(Peer::at(&sandbox.path()))?;
+        let watch = |call: &Call| call.number == libc::SYS_inotify_init1;
+        Some(traced.run_to(command, watch))
+    };
+    let mut owner = Peer::holding(&sandbox.path());
+    let by_schedule = watches("wait_by_schedule");
+    require!(by_schedule.is_some(), "tracing is forbidden");
+    // Each is seen up to its first word: of the default policy, that is before a sleep of 10 ms.
+    assert_eq!(by_schedule, Some(false));
+    assert_eq!(watches("wait_by_default"), Some(false));
+    assert_eq!(watches("wait"), Some(true));
+    owner.must("unlock");
+    assert_eq!(watches("wait"), Some(false));
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn where_waiters_must_open_the_file_for_writing_its_closing_is_no_news() {
+    for needs_writing in [false, true] {
+        let sandbox = Sandbox::new();
+        let mut owner = Peer::holding(&sandbox.path());
+        let traced = Traced::new(Peer::at(&sandbox.path()));
+        require!(traced.is_some(), "tracing is forbidden");
+        let mut traced = traced.unwrap();
+        if needs_writing {
+            assert!(traced.run_to("wait", |call| call.number == libc::SYS_flock));
+            traced.fail(nix::errno::Errno::EBADF);
+        }
+        let mut news = 0;
+        let watch = |call: &Call| {
+            news = call.argument(2);
+            call.number == libc::SYS_inotify_add_watch
+        };
+        assert!(if needs_writing { traced.run_on_to(watch) } else { traced.run_to("wait", watch) });
+        assert_eq!(news & u64::from(libc::IN_CLOSE_WRITE) == 0, needs_writing);
+        assert_ne!(news & u64::from(libc::IN_ATTRIB), 0);
+        let mut waiter = traced.go_on();
+        owner.must("unlock");
+        assert_eq!(waiter.answer(), "ok");
+    }
+}

@@ -1,5 +1,6 @@
 //! A refused attempt: what it costs to learn that somebody else has the lock.
 
+mod calls;
 mod candidates;
 mod effort;
 mod floor;

@@ -5,6 +5,7 @@
 //! of the two additions is lost. In the stress test the owners also kill themselves, with SIGKILL and
 //! while they hold the lock, so that stale files are there to be taken over by many at once.
 
+mod calls;
 mod candidates;
 mod crowd;
 mod effort;

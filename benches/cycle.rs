@@ -3,6 +3,7 @@
 //! `cargo bench --bench cycle -- serve FREE BUSY` takes its turns with programs in other languages
 //! instead; others.py calls it.
 
+mod calls;
 mod candidates;
 mod effort;
 mod floor;

@@ -1,204 +1,102 @@
 //! How long a released lock stays without an owner, and what waiting costs: prints one table.
 //!
-//! Owners and waiters are processes: this program run again, which does what it is told over a pipe and
-//! answers with the time. `HANDOFF_ROUNDS` (200; 10 in the short form) says how often each way hands its
-//! lock over, `HANDOFF_SECONDS` (5; 1) how long the CPU time of the 32 waiters is counted.
+//! Owners and waiters are processes of their own. All ways take turns, round by round. `HANDOFF_ROUNDS`
+//! (200; 10 in the short form) says how often each way hands its lock over, `HANDOFF_SECONDS` (5; 1) how long
+//! the CPU time of the 32 waiters is counted. At last a crowd of 64 that has waited for the lock takes turns of
+//! 1 ms, ten each.
 //!
 //! A word on the command line picks the ways whose names contain it.
 
+mod calls;
 mod effort;
+mod other;
+mod place;
+mod relay;
 mod save;
+mod ways;
 
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::path::PathBuf;
 use std::time::Duration;
 use std::{env, thread};
 
-use nix::time::{ClockId, clock_getcpuclockid};
-use nix::unistd::Pid;
-use pidlockfile::retry::{Jitter, RetryPolicy, acquire_with_retry};
-use pidlockfile::{LockGuard, Lockfile};
 use serde_json::json;
 
 use crate::effort::is_short;
+use crate::other::{LOCK, Other, TAKE_TURNS, UNLOCK, now};
+use crate::place::Place;
 use crate::save::save;
+use crate::ways::Way;
 
-const WAY_VARIABLE: &str = "HANDOFF_WAY";
-const PATH_VARIABLE: &str = "HANDOFF_PATH";
 const WAITERS: usize = 32;
-
-#[derive(Clone, Copy, PartialEq)]
-enum Way {
-    Wake,
-    Schedule,
-    Flock,
-    Poll,
-}
-
-impl Way {
-    const ALL: [Way; 4] = [Way::Wake, Way::Schedule, Way::Flock, Way::Poll];
-
-    fn name(self) -> &'static str {
-        match self {
-            Way::Wake => "pidlockfile, wake on",
-            Way::Schedule => "pidlockfile, wake off",
-            Way::Flock => "fslock (blocking flock)",
-            Way::Poll => "a poll every 10 ms",
-        }
-    }
-
-    fn lock(self, path: &Path) -> Held {
-        let builder = RetryPolicy::builder().max_elapsed(None).wake_on_release(self == Way::Wake);
-        let policy = match self {
-            Way::Wake | Way::Schedule => builder,
-            Way::Poll => {
-                let interval = Duration::from_millis(10);
-                builder.multiplier(1.0).max_delay(interval).jitter(Jitter::None)
-            }
-            Way::Flock => {
-                let mut file = fslock::LockFile::open(path).unwrap();
-                file.lock().unwrap();
-                return Held::Theirs(file);
-            }
-        };
-        let lockfile = Lockfile::new(path).unwrap();
-        Held::Ours(acquire_with_retry(&lockfile, &policy.build().unwrap()).unwrap())
-    }
-}
-
-enum Held {
-    Ours(LockGuard),
-    Theirs(fslock::LockFile),
-}
-
-impl Held {
-    fn unlock(self) {
-        match self {
-            Held::Ours(guard) => guard.unlock().unwrap(),
-            Held::Theirs(mut file) => file.unlock().unwrap(),
-        }
-    }
-}
-
-/// `CLOCK_MONOTONIC`, which all processes share.
-fn now() -> Duration {
-    ClockId::CLOCK_MONOTONIC.now().unwrap().into()
-}
-
-/// What the other processes run: lock on one line, unlock on the next, and so on.
-fn obey(way: Way) {
-    let path = env::var_os(PATH_VARIABLE).unwrap();
-    let mut held: Option<Held> = None;
-    for _ in io::stdin().lines() {
-        let time = if let Some(held) = held.take() {
-            let released = now();
-            held.unlock();
-            released
-        } else {
-            held = Some(way.lock(Path::new(&path)));
-            now()
-        };
-        println!("{}", time.as_nanos());
-    }
-}
-
-struct Other {
-    child: Child,
-    commands: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Other {
-    fn new(way: Way, path: &Path) -> Other {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .env(WAY_VARIABLE, way.name())
-            .env(PATH_VARIABLE, path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let commands = child.stdin.take().unwrap();
-        let answers = BufReader::new(child.stdout.take().unwrap());
-        Other { child, commands, answers }
-    }
-
-    /// Has it lock or unlock, whichever comes next.
-    fn tell(&mut self) {
-        writeln!(self.commands).unwrap();
-    }
-
-    fn answer(&mut self) -> Duration {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        Duration::from_nanos(line.trim().parse().unwrap())
-    }
-
-    fn cpu(&self) -> Duration {
-        let pid = Pid::from_raw(self.child.id().cast_signed());
-        clock_getcpuclockid(pid).unwrap().now().unwrap().into()
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+const CROWD: usize = 64;
 
 /// Long enough for the schedule to have come to its longest delay or near it, and never in step with it.
 fn hold() {
     thread::sleep(Duration::from_millis(200 + u64::from(now().subsec_micros() % 300)));
 }
 
-/// The time without an owner, by rounds, sorted.
-fn handoffs(way: Way, rounds: usize, kill: bool) -> Vec<Duration> {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("handoff.pid");
-    let mut owner = Other::new(way, &path);
-    owner.tell();
-    owner.answer();
-    let mut times: Vec<_> = (0..rounds)
-        .map(|_| {
-            let mut waiter = Other::new(way, &path);
-            waiter.tell();
-            hold();
-            let released = if kill {
-                let killed = now();
-                owner.child.kill().unwrap();
-                killed
-            } else {
-                owner.tell();
-                owner.answer()
-            };
-            let acquired = waiter.answer();
-            owner = waiter;
-            acquired.saturating_sub(released)
-        })
-        .collect();
-    times.sort();
-    times
+/// A lock that goes from process to process.
+struct Chain {
+    way: Way,
+    path: PathBuf,
+    owner: Other,
 }
 
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]
+impl Chain {
+    fn new(way: Way, place: &Place) -> Chain {
+        let path = place.path_for(way.name());
+        Chain { way, owner: Other::owning(way, &path), path }
+    }
+
+    /// The time without an owner.
+    fn hand_over(&mut self, kill: bool) -> Duration {
+        let mut waiter = Other::new(self.way, &self.path);
+        waiter.tell(LOCK);
+        hold();
+        let released = if kill {
+            self.owner.kill()
+        } else {
+            self.owner.tell(UNLOCK);
+            self.owner.answer()
+        };
+        let acquired = waiter.answer();
+        self.owner = waiter;
+        acquired.saturating_sub(released)
+    }
 }
 
 /// What the waiters for a held lock cost.
-fn cpu_of_waiters(way: Way, seconds: u64) -> Duration {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("handoff.pid");
-    let mut owner = Other::new(way, &path);
-    owner.tell();
-    owner.answer();
+fn cpu_of_waiters(way: Way, place: &Place, seconds: u64) -> Duration {
+    let path = place.path_for("held");
+    let _owner = way.locks().then(|| Other::owning(way, &path));
     let mut waiters: Vec<_> = (0..WAITERS).map(|_| Other::new(way, &path)).collect();
-    waiters.iter_mut().for_each(Other::tell);
+    for waiter in &mut waiters {
+        waiter.tell(LOCK);
+    }
     thread::sleep(Duration::from_secs(1));
-    let cpu = || waiters.iter().map(Other::cpu).sum::<Duration>();
-    let before = cpu();
+    let before = cpu(&waiters);
     thread::sleep(Duration::from_secs(seconds));
-    cpu().saturating_sub(before)
+    cpu(&waiters).saturating_sub(before)
+}
+
+fn cpu(others: &[Other]) -> Duration {
+    others.iter().map(Other::cpu).sum()
+}
+
+/// How long a crowd takes that has waited for one lock, until each has had its turns, and what that costs.
+fn crowd(way: Way, place: &Place) -> (Duration, Duration) {
+    let path = place.path_for("crowd");
+    let mut owner = Other::owning(way, &path);
+    let mut others: Vec<_> = (0..CROWD).map(|_| Other::new(way, &path)).collect();
+    for other in &mut others {
+        other.tell(TAKE_TURNS);
+    }
+    thread::sleep(Duration::from_secs(1));
+    let before = cpu(&others);
+    owner.tell(UNLOCK);
+    let released = owner.answer();
+    let done = others.iter_mut().map(Other::answer).max().unwrap();
+    (done.saturating_sub(released), cpu(&others).saturating_sub(before))
 }
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -206,46 +104,78 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 fn main() {
-    if let Ok(name) = env::var(WAY_VARIABLE) {
-        return obey(Way::ALL.into_iter().find(|way| way.name() == name).unwrap());
+    if let Some(way) = other::way() {
+        return other::obey(way);
     }
     let (rounds, seconds) = if is_short() { (10, 1) } else { (200, 5) };
     let rounds = usize::try_from(number("HANDOFF_ROUNDS", rounds)).unwrap();
     let seconds = number("HANDOFF_SECONDS", seconds);
+    let part = env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let ways: Vec<_> = Way::ALL.into_iter().filter(|way| way.name().contains(&part)).collect();
+    let place = Place::disk();
+    println!("{rounds} rounds on {}, {WAITERS} waiters, a crowd of {CROWD}", place.file_system);
+
+    let released = hand_over(&ways, Way::locks, &place, rounds, false);
+    let killed = hand_over(&ways, Way::takes_over, &place, rounds, true);
+
+    let cpu = format!("CPU in {seconds} s");
+    print_row(["", "release p50", "release p99", "killed p50", &cpu, "crowd", "its CPU"]);
+    println!("|{}|{}", "-".repeat(32), "------------:|".repeat(6));
     let mut rows = Vec::new();
-    println!("{rounds} rounds, {WAITERS} waiters");
-    println!(
-        "| {:23} | {:>11} | {:>11} | {:>10} | {:>13} |",
-        "",
-        "release p50",
-        "release p99",
-        "killed p50",
-        format!("CPU in {seconds} s")
-    );
-    println!(
-        "|{}|{}:|{1}:|{}:|{}:|",
-        "-".repeat(25),
-        "-".repeat(12),
-        "-".repeat(11),
-        "-".repeat(14)
-    );
-    let wanted = |way: &Way| match env::args().skip(1).find(|arg| !arg.starts_with('-')) {
-        Some(part) => way.name().contains(&part),
-        None => true,
-    };
-    for way in Way::ALL.into_iter().filter(wanted) {
-        let released = handoffs(way, rounds, false);
-        let killed = handoffs(way, rounds, true);
-        println!(
-            "| {:23} | {:>11.1?} | {:>11.1?} | {:>10.1?} | {:>13.1?} |",
+    for (index, way) in ways.iter().enumerate() {
+        let (released, killed) = (&released[index], &killed[index]);
+        let crowd = way.takes_over().then(|| crowd(*way, &place));
+        print_row([
             way.name(),
-            percentile(&released, 50),
-            percentile(&released, 99),
-            percentile(&killed, 50),
-            cpu_of_waiters(way, seconds),
-        );
-        let median = u64::try_from(percentile(&released, 50).as_nanos()).unwrap();
-        rows.push(json!({ "name": way.name(), "median_ns": median }));
+            &text(percentile(released, 50)),
+            &text(percentile(released, 99)),
+            &text(percentile(killed, 50)),
+            &text(way.waits().then(|| cpu_of_waiters(*way, &place, seconds))),
+            &text(crowd.map(|(time, _)| time)),
+            &text(crowd.map(|(_, cpu)| cpu)),
+        ]);
+        if let Some(median) = percentile(released, 50) {
+            let median = u64::try_from(median.as_nanos()).unwrap();
+            rows.push(json!({ "name": way.name(), "median_ns": median }));
+        }
     }
     save("handoff", &json!({ "bench": "handoff", "rows": rows }));
+}
+
+/// For each way the times without an owner, sorted; none for those that cannot.
+fn hand_over(
+    ways: &[Way],
+    can: fn(Way) -> bool,
+    place: &Place,
+    rounds: usize,
+    kill: bool,
+) -> Vec<Vec<Duration>> {
+    let mut chains: Vec<_> =
+        ways.iter().map(|&way| can(way).then(|| Chain::new(way, place))).collect();
+    let mut times = vec![Vec::new(); ways.len()];
+    for _ in 0..rounds {
+        for (chain, times) in chains.iter_mut().zip(&mut times) {
+            times.extend(chain.as_mut().map(|chain| chain.hand_over(kill)));
+        }
+    }
+    for times in &mut times {
+        times.sort();
+    }
+    times
+}
+
+fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
+    sorted.get((sorted.len() * percent).div_ceil(100).max(1) - 1).copied()
+}
+
+fn text(time: Option<Duration>) -> String {
+    time.map_or_else(String::new, |time| format!("{time:.1?}"))
+}
+
+fn print_row([name, columns @ ..]: [&str; 7]) {
+    print!("| {name:30} |");
+    for column in columns {
+        print!(" {column:>11} |");
+    }
+    println!();
 }

@@ -1,5 +1,6 @@
 //! Taking a stale file: what the first one pays after a crash. The release is in the time as well.
 
+mod calls;
 mod candidates;
 mod effort;
 mod floor;

@@ -1,0 +1,115 @@
+//! The ways to wait for a lock that `handoff` compares.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use pidlockfile::retry::{Jitter, RetryPolicy, acquire_with_retry};
+use pidlockfile::{LockGuard, Lockfile};
+
+use crate::relay::{Relay, Turn};
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Way {
+    Wake,
+    WakeOfDaemon,
+    Schedule,
+    /// The system calls of a hand-over that is told of by inotify(7), and nothing around them.
+    Calls,
+    /// Sleeps as long as the schedule says, and does nothing else: it never has a lock.
+    Sleeps,
+    SleepsOfDaemon,
+    Flock,
+    Poll,
+}
+
+impl Way {
+    pub const ALL: [Way; 8] = [
+        Way::Wake,
+        Way::WakeOfDaemon,
+        Way::Schedule,
+        Way::Calls,
+        Way::Sleeps,
+        Way::SleepsOfDaemon,
+        Way::Flock,
+        Way::Poll,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::Wake => "pidlockfile, wake on",
+            Way::WakeOfDaemon => "pidlockfile, daemon()",
+            Way::Schedule => "pidlockfile, wake off",
+            Way::Calls => "the calls of wake on, bare",
+            Way::Sleeps => "the sleeps of default(), bare",
+            Way::SleepsOfDaemon => "the sleeps of daemon(), bare",
+            Way::Flock => "fslock (blocking flock)",
+            Way::Poll => "a poll every 10 ms",
+        }
+    }
+
+    /// Whether there is a lock that it can take.
+    pub fn locks(self) -> bool {
+        self != Way::Sleeps && self != Way::SleepsOfDaemon
+    }
+
+    /// Whether it takes the lock of an owner that was killed.
+    pub fn takes_over(self) -> bool {
+        self.locks() && self != Way::Calls
+    }
+
+    /// Whether it does anything while it waits.
+    pub fn waits(self) -> bool {
+        self != Way::Calls
+    }
+
+    fn policy(self) -> RetryPolicy {
+        let endless = RetryPolicy::builder().max_elapsed(None);
+        let policy = match self {
+            Way::WakeOfDaemon | Way::SleepsOfDaemon => return RetryPolicy::daemon(),
+            Way::Poll => {
+                let interval = Duration::from_millis(10);
+                let steady = endless.multiplier(1.0).max_delay(interval).jitter(Jitter::None);
+                steady.wake_on_release(false)
+            }
+            Way::Schedule => endless.wake_on_release(false),
+            _ => endless,
+        };
+        policy.build().unwrap()
+    }
+
+    pub fn lock(self, path: &Path) -> Held {
+        match self {
+            Way::Calls => Held::Bare(Relay::at(path).lock()),
+            Way::Sleeps | Way::SleepsOfDaemon => {
+                self.policy().delays().for_each(thread::sleep);
+                unreachable!("the schedule has no end");
+            }
+            Way::Flock => {
+                let mut file = fslock::LockFile::open(path).unwrap();
+                file.lock().unwrap();
+                Held::Theirs(file)
+            }
+            _ => {
+                let lockfile = Lockfile::new(path).unwrap();
+                Held::Ours(acquire_with_retry(&lockfile, &self.policy()).unwrap())
+            }
+        }
+    }
+}
+
+pub enum Held {
+    Ours(LockGuard),
+    Theirs(fslock::LockFile),
+    Bare(Turn),
+}
+
+impl Held {
+    pub fn unlock(self) {
+        match self {
+            Held::Ours(guard) => guard.unlock().unwrap(),
+            Held::Theirs(mut file) => file.unlock().unwrap(),
+            Held::Bare(turn) => turn.release(),
+        }
+    }
+}

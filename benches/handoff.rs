@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{env, thread};
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use crate::effort::is_short;
 use crate::other::{LOCK, Other, TAKE_TURNS, UNLOCK, now};
@@ -113,34 +113,47 @@ fn main() {
     let part = env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
     let ways: Vec<_> = Way::ALL.into_iter().filter(|way| way.name().contains(&part)).collect();
     let place = Place::disk();
-    println!("{rounds} rounds on {}, {WAITERS} waiters, a crowd of {CROWD}", place.file_system);
+    println!("{rounds} rounds on {}, {WAITERS} waiters for {seconds} s", place.file_system);
 
     let released = hand_over(&ways, Way::locks, &place, rounds, false);
     let killed = hand_over(&ways, Way::takes_over, &place, rounds, true);
-
-    let cpu = format!("CPU in {seconds} s");
-    print_row(["", "release p50", "release p99", "killed p50", &cpu, "crowd", "its CPU"]);
-    println!("|{}|{}", "-".repeat(32), "------------:|".repeat(6));
+    print_row("", COLUMNS.map(|(heading, _)| heading.to_owned()));
+    println!("|{}|{}", "-".repeat(32), "-------------:|".repeat(COLUMNS.len()));
     let mut rows = Vec::new();
-    for (index, way) in ways.iter().enumerate() {
-        let (released, killed) = (&released[index], &killed[index]);
-        let crowd = way.takes_over().then(|| crowd(*way, &place));
-        print_row([
-            way.name(),
-            &text(percentile(released, 50)),
-            &text(percentile(released, 99)),
-            &text(percentile(killed, 50)),
-            &text(way.waits().then(|| cpu_of_waiters(*way, &place, seconds))),
-            &text(crowd.map(|(time, _)| time)),
-            &text(crowd.map(|(_, cpu)| cpu)),
-        ]);
-        if let Some(median) = percentile(released, 50) {
-            let median = u64::try_from(median.as_nanos()).unwrap();
-            rows.push(json!({ "name": way.name(), "median_ns": median }));
-        }
+    for ((&way, released), killed) in ways.iter().zip(&released).zip(&killed) {
+        let crowd = way.takes_over().then(|| crowd(way, &place));
+        let times = [
+            percentile(released, 50),
+            percentile(released, 99),
+            percentile(killed, 50),
+            way.waits().then(|| cpu_of_waiters(way, &place, seconds)),
+            crowd.map(|(time, _)| time),
+            crowd.map(|(_, cpu)| cpu),
+        ];
+        print_row(way.name(), times.map(text));
+        let mut row = Map::from_iter([("name".to_owned(), way.name().into())]);
+        row.extend(COLUMNS.iter().zip(times).map(|((_, key), time)| {
+            let nanoseconds = time.map(|time| u64::try_from(time.as_nanos()).unwrap());
+            ((*key).to_owned(), nanoseconds.into())
+        }));
+        rows.push(row);
     }
-    save("handoff", &json!({ "bench": "handoff", "rows": rows }));
+    let file_system = &place.file_system;
+    let results = json!({
+        "bench": "handoff", "place": file_system, "rounds": rounds, "seconds": seconds, "rows": rows
+    });
+    save("handoff", &results);
 }
+
+/// What is printed at the top, and what it is called in the JSON.
+const COLUMNS: [(&str, &str); 6] = [
+    ("release p50", "median_ns"),
+    ("release p99", "p99_ns"),
+    ("killed p50", "killed_ns"),
+    ("CPU, waiting", "cpu_ns"),
+    ("crowd", "crowd_ns"),
+    ("CPU, crowd", "crowd_cpu_ns"),
+];
 
 /// For each way the times without an owner, sorted; none for those that cannot.
 fn hand_over(
@@ -172,10 +185,10 @@ fn text(time: Option<Duration>) -> String {
     time.map_or_else(String::new, |time| format!("{time:.1?}"))
 }
 
-fn print_row([name, columns @ ..]: [&str; 7]) {
+fn print_row(name: &str, columns: [String; COLUMNS.len()]) {
     print!("| {name:30} |");
     for column in columns {
-        print!(" {column:>11} |");
+        print!(" {column:>12} |");
     }
     println!();
 }

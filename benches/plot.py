@@ -27,7 +27,8 @@ def panel(title, rows, top):
     longest = max(time for _, time, _ in rows)
     for index, (name, time, remark) in enumerate(rows):
         y = top + 34 + index * LINE
-        kind = "ours" if name in (OURS, "acquire_with_retry") else "floor" if "bare" in name else "peer"
+        ours = name in (OURS, "acquire_with_retry") or name.startswith(f"{OURS}, ")
+        kind = "ours" if ours else "floor" if "bare" in name else "peer"
         length = max(1, time / longest * BARS)
         unit = f"{time / 1e3:.1f} µs" if time < 1e6 else f"{time / 1e6:.1f} ms"
         yield f'<text x="{LABELS - 8}" y="{y + 12}" class="name {kind}">{escape(name)}</text>'
@@ -62,7 +63,8 @@ def draw(results):
                if row["name"] not in ("floor", OURS) and row["cycle"]["median_ns"] < TOO_LONG]
     panels = [("Acquire and release on tmpfs, nobody in the way", cycles)]
     handoffs = [(row["name"], row["median_ns"], "")
-                for result in by_bench.get("handoff", []) for row in result["rows"]]
+                for result in by_bench.get("handoff", []) for row in result["rows"]
+                if row["median_ns"] is not None]
     panels.append(("From one owner's release to the next one's acquire, median", handoffs))
 
     top, parts = 8, []

@@ -40,9 +40,9 @@ impl Way {
             Way::Wake => "pidlockfile, wake on",
             Way::WakeOfDaemon => "pidlockfile, daemon()",
             Way::Schedule => "pidlockfile, wake off",
-            Way::Calls => "the calls of wake on, bare",
-            Way::Sleeps => "the sleeps of default(), bare",
-            Way::SleepsOfDaemon => "the sleeps of daemon(), bare",
+            Way::Calls => "wake on, bare",
+            Way::Sleeps => "sleeps of default(), bare",
+            Way::SleepsOfDaemon => "sleeps of daemon(), bare",
             Way::Flock => "fslock (blocking flock)",
             Way::Poll => "a poll every 10 ms",
         }

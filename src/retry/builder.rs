@@ -109,8 +109,12 @@ impl RetryPolicyBuilder {
     /// Sets whether news of the lock, such as its release, ends a sleep early. Default: yes.
     ///
     /// The delays stay the upper bound of every sleep. An attempt that comes early and fails goes back
-    /// to the same sleep: it neither counts towards `max_attempts` nor makes the next delay longer. A
-    /// file that changes all the time brings about no more than some hundred attempts a second.
+    /// to the same sleep: it neither counts towards `max_attempts` nor makes the next delay longer.
+    ///
+    /// So that a crowd does not try all at once, a run that was woken and lost the lock to another one waits
+    /// for a random time after the next news: up to 0.2 ms for each time that this has happened, 6.4 ms at
+    /// the most. A killed owner closes its file before it is dead, and is given 1 ms to die. A file that
+    /// changes all the time brings about no more than some hundred attempts a second.
     ///
     /// # Platform-specific behavior
     ///

@@ -72,7 +72,7 @@ pub trait TryLock {
     /// Returns what tells of changes to the lock from now on; `None`, the default, if nothing does.
     ///
     /// A run asks for it before a sleep, and then calls `try_lock` once more: what happened before the
-    /// watch was there is found in that way. It asks again after every news.
+    /// watch was there is found in that way. It asks again before each attempt that news brings about.
     fn watch(&self) -> Option<Watch> {
         None
     }

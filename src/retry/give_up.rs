@@ -6,11 +6,12 @@ use std::io;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::retry::Temporary;
 
 /// A run that ended without success.
 ///
-/// Its text says why the run ended. What the last attempt failed with, the holder of the lock for
-/// one, is in [`source`](StdError::source) and in `last`.
+/// Its text says why the run ended. What the last attempt failed with is in [`source`](StdError::source)
+/// and in `last`, who held the lock then in [`owner`](RetryError::owner).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryError<E> {
@@ -35,6 +36,14 @@ pub enum GaveUp {
     Deadline,
     /// The [`CancelToken`](crate::retry::CancelToken) was cancelled.
     Cancelled,
+}
+
+impl<E: Temporary> RetryError<E> {
+    /// Returns the process that stood in the way of the last attempt, if its error knows it.
+    #[must_use]
+    pub fn owner(&self) -> Option<u32> {
+        self.last.as_ref().and_then(Temporary::owner)
+    }
 }
 
 impl<E> fmt::Display for RetryError<E> {

@@ -379,10 +379,13 @@ fn every_text_is_what_it_is_meant_to_be() {
 fn the_source_is_the_last_error_and_names_the_owner() {
     let sandbox = Sandbox::new();
     let _held = sandbox.lock();
-    let error = acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::none()).unwrap_err();
+    let mut error = acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::none()).unwrap_err();
     let text = format!("{} is locked by process {}", sandbox.path().display(), process::id());
     assert_eq!(error.source().unwrap().to_string(), text);
     assert!(!error.to_string().contains(&process::id().to_string()));
+    assert_eq!(error.owner(), Some(process::id()));
+    error.last = None;
+    assert_eq!(error.owner(), None);
 }
 
 #[test]

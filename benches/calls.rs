@@ -40,7 +40,7 @@ impl Names {
         let linked = unsafe {
             libc::linkat(file, c"".as_ptr(), AT_FDCWD, self.path.as_ptr(), AT_EMPTY_PATH)
         };
-        assert_eq!(linked, 0, "linkat by AT_EMPTY_PATH, which the floor needs");
+        assert_eq!(linked, 0, "linkat by AT_EMPTY_PATH, which these calls need");
         file
     }
 

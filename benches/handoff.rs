@@ -1,16 +1,16 @@
 //! How long a released lock stays without an owner, and what waiting costs: prints one table.
 //!
-//! Owners and waiters are processes of their own. All ways take turns, round by round. `HANDOFF_ROUNDS`
-//! (200; 10 in the short form) says how often each way hands its lock over, `HANDOFF_SECONDS` (5; 1) how long
-//! the CPU time of the 32 waiters is counted. At last a crowd of 64 that has waited for the lock takes turns of
-//! 1 ms, ten each.
+//! Owners and waiters are processes of their own. In the hand-overs all ways take turns, round by round; then,
+//! way by way, a crowd of 64 that has waited for the lock takes ten turns of 1 ms each, and 32 waiters for a held
+//! lock show what CPU time they take. `HANDOFF_ROUNDS` (200; 10 in the short form) says how often each way hands
+//! its lock over, `HANDOFF_SECONDS` (5; 1) how long the 32 wait.
 //!
 //! A word on the command line picks the ways whose names contain it.
 
 mod calls;
 mod effort;
-mod other;
 mod place;
+mod process;
 mod relay;
 mod save;
 mod ways;
@@ -22,13 +22,23 @@ use std::{env, thread};
 use serde_json::{Map, json};
 
 use crate::effort::is_short;
-use crate::other::{LOCK, Other, TAKE_TURNS, UNLOCK, now};
 use crate::place::Place;
+use crate::process::{LOCK, Process, TAKE_TURNS, UNLOCK, now};
 use crate::save::save;
 use crate::ways::Way;
 
 const WAITERS: usize = 32;
 const CROWD: usize = 64;
+
+/// What is printed at the top, and what it is called in the JSON.
+const COLUMNS: [(&str, &str); 6] = [
+    ("release p50", "median_ns"),
+    ("release p99", "p99_ns"),
+    ("killed p50", "killed_ns"),
+    ("CPU, waiting", "cpu_ns"),
+    ("crowd", "crowd_ns"),
+    ("CPU, crowd", "crowd_cpu_ns"),
+];
 
 /// Long enough for the schedule to have come to its longest delay or near it, and never in step with it.
 fn hold() {
@@ -39,18 +49,18 @@ fn hold() {
 struct Chain {
     way: Way,
     path: PathBuf,
-    owner: Other,
+    owner: Process,
 }
 
 impl Chain {
     fn new(way: Way, place: &Place) -> Chain {
         let path = place.path_for(way.name());
-        Chain { way, owner: Other::owning(way, &path), path }
+        Chain { way, owner: Process::owning(way, &path), path }
     }
 
     /// The time without an owner.
     fn hand_over(&mut self, kill: bool) -> Duration {
-        let mut waiter = Other::new(self.way, &self.path);
+        let mut waiter = Process::new(self.way, &self.path);
         waiter.tell(LOCK);
         hold();
         let released = if kill {
@@ -68,8 +78,8 @@ impl Chain {
 /// What the waiters for a held lock cost.
 fn cpu_of_waiters(way: Way, place: &Place, seconds: u64) -> Duration {
     let path = place.path_for("held");
-    let _owner = way.locks().then(|| Other::owning(way, &path));
-    let mut waiters: Vec<_> = (0..WAITERS).map(|_| Other::new(way, &path)).collect();
+    let _owner = way.locks().then(|| Process::owning(way, &path));
+    let mut waiters: Vec<_> = (0..WAITERS).map(|_| Process::new(way, &path)).collect();
     for waiter in &mut waiters {
         waiter.tell(LOCK);
     }
@@ -79,15 +89,15 @@ fn cpu_of_waiters(way: Way, place: &Place, seconds: u64) -> Duration {
     cpu(&waiters).saturating_sub(before)
 }
 
-fn cpu(others: &[Other]) -> Duration {
-    others.iter().map(Other::cpu).sum()
+fn cpu(others: &[Process]) -> Duration {
+    others.iter().map(Process::cpu).sum()
 }
 
 /// How long a crowd takes that has waited for one lock, until each has had its turns, and what that costs.
 fn crowd(way: Way, place: &Place) -> (Duration, Duration) {
     let path = place.path_for("crowd");
-    let mut owner = Other::owning(way, &path);
-    let mut others: Vec<_> = (0..CROWD).map(|_| Other::new(way, &path)).collect();
+    let mut owner = Process::owning(way, &path);
+    let mut others: Vec<_> = (0..CROWD).map(|_| Process::new(way, &path)).collect();
     for other in &mut others {
         other.tell(TAKE_TURNS);
     }
@@ -95,7 +105,7 @@ fn crowd(way: Way, place: &Place) -> (Duration, Duration) {
     let before = cpu(&others);
     owner.tell(UNLOCK);
     let released = owner.answer();
-    let done = others.iter_mut().map(Other::answer).max().unwrap();
+    let done = others.iter_mut().map(Process::answer).max().unwrap();
     (done.saturating_sub(released), cpu(&others).saturating_sub(before))
 }
 
@@ -104,8 +114,8 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 fn main() {
-    if let Some(way) = other::way() {
-        return other::obey(way);
+    if let Some(way) = process::way() {
+        return process::obey(way);
     }
     let (rounds, seconds) = if is_short() { (10, 1) } else { (200, 5) };
     let rounds = usize::try_from(number("HANDOFF_ROUNDS", rounds)).unwrap();
@@ -126,7 +136,7 @@ fn main() {
             percentile(released, 50),
             percentile(released, 99),
             percentile(killed, 50),
-            way.waits().then(|| cpu_of_waiters(way, &place, seconds)),
+            way.works_while_waiting().then(|| cpu_of_waiters(way, &place, seconds)),
             crowd.map(|(time, _)| time),
             crowd.map(|(_, cpu)| cpu),
         ];
@@ -144,16 +154,6 @@ fn main() {
     });
     save("handoff", &results);
 }
-
-/// What is printed at the top, and what it is called in the JSON.
-const COLUMNS: [(&str, &str); 6] = [
-    ("release p50", "median_ns"),
-    ("release p99", "p99_ns"),
-    ("killed p50", "killed_ns"),
-    ("CPU, waiting", "cpu_ns"),
-    ("crowd", "crowd_ns"),
-    ("CPU, crowd", "crowd_cpu_ns"),
-];
 
 /// For each way the times without an owner, sorted; none for those that cannot.
 fn hand_over(

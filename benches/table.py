@@ -147,7 +147,7 @@ def handoff():
           f"processes that wait {results['seconds']} s for a held lock; and 64 that have waited for it and take "
           "ten turns of 1 ms each. A blocking flock(2) takes a lock whose file stays, and writes no pid. "
           "`wake on, bare` are the calls by which a file is removed, the next process told by inotify(7) and its "
-          "own file made, with nothing around them: a file that goes with its owner costs that much. "
+          "own file made, with nothing around them: that much a file costs that goes with its owner. "
           "`sleeps of …, bare` sleeps by that schedule and does nothing else.\n")
 
 
@@ -182,7 +182,7 @@ def targets():
             f"{OURS}, wake on", f"{OURS}, daemon()", "fslock (blocking flock)", "a poll every 10 ms",
             "wake on, bare"))
         checks += [("released to acquired, p50 / blocking flock(2)", 2, ours["median_ns"] / flock["median_ns"]),
-                   ("released to acquired, p50 / the same calls, bare", 1.10,
+                   ("released to acquired, p50 / a file handed over by inotify(7), bare", 1.10,
                     ours["median_ns"] / bare["median_ns"]),
                    ("released to acquired, p99, ms", 3, ours["p99_ns"] / 1e6),
                    ("killed to acquired, p50, ms", 1, ours["killed_ns"] / 1e6),

@@ -14,11 +14,11 @@ pub enum Way {
     Wake,
     WakeOfDaemon,
     Schedule,
-    /// The system calls of a hand-over that is told of by inotify(7), and nothing around them.
-    Calls,
+    /// The system calls of a file that is handed over by inotify(7), and nothing around them.
+    BareWake,
     /// Sleeps as long as the schedule says, and does nothing else: it never has a lock.
-    Sleeps,
-    SleepsOfDaemon,
+    BareSleeps,
+    BareSleepsOfDaemon,
     Flock,
     Poll,
 }
@@ -28,9 +28,9 @@ impl Way {
         Way::Wake,
         Way::WakeOfDaemon,
         Way::Schedule,
-        Way::Calls,
-        Way::Sleeps,
-        Way::SleepsOfDaemon,
+        Way::BareWake,
+        Way::BareSleeps,
+        Way::BareSleepsOfDaemon,
         Way::Flock,
         Way::Poll,
     ];
@@ -40,9 +40,9 @@ impl Way {
             Way::Wake => "pidlockfile, wake on",
             Way::WakeOfDaemon => "pidlockfile, daemon()",
             Way::Schedule => "pidlockfile, wake off",
-            Way::Calls => "wake on, bare",
-            Way::Sleeps => "sleeps of default(), bare",
-            Way::SleepsOfDaemon => "sleeps of daemon(), bare",
+            Way::BareWake => "wake on, bare",
+            Way::BareSleeps => "sleeps of default(), bare",
+            Way::BareSleepsOfDaemon => "sleeps of daemon(), bare",
             Way::Flock => "fslock (blocking flock)",
             Way::Poll => "a poll every 10 ms",
         }
@@ -50,38 +50,38 @@ impl Way {
 
     /// Whether there is a lock that it can take.
     pub fn locks(self) -> bool {
-        self != Way::Sleeps && self != Way::SleepsOfDaemon
+        self != Way::BareSleeps && self != Way::BareSleepsOfDaemon
     }
 
     /// Whether it takes the lock of an owner that was killed.
     pub fn takes_over(self) -> bool {
-        self.locks() && self != Way::Calls
+        self.locks() && self != Way::BareWake
     }
 
     /// Whether it does anything while it waits.
-    pub fn waits(self) -> bool {
-        self != Way::Calls
+    pub fn works_while_waiting(self) -> bool {
+        self != Way::BareWake
     }
 
     fn policy(self) -> RetryPolicy {
         let endless = RetryPolicy::builder().max_elapsed(None);
         let policy = match self {
-            Way::WakeOfDaemon | Way::SleepsOfDaemon => return RetryPolicy::daemon(),
+            Way::WakeOfDaemon | Way::BareSleepsOfDaemon => return RetryPolicy::daemon(),
             Way::Poll => {
                 let interval = Duration::from_millis(10);
                 let steady = endless.multiplier(1.0).max_delay(interval).jitter(Jitter::None);
                 steady.wake_on_release(false)
             }
             Way::Schedule => endless.wake_on_release(false),
-            _ => endless,
+            Way::Wake | Way::BareSleeps | Way::BareWake | Way::Flock => endless,
         };
         policy.build().unwrap()
     }
 
     pub fn lock(self, path: &Path) -> Held {
         match self {
-            Way::Calls => Held::Bare(Relay::at(path).lock()),
-            Way::Sleeps | Way::SleepsOfDaemon => {
+            Way::BareWake => Held::Bare(Relay::at(path).lock()),
+            Way::BareSleeps | Way::BareSleepsOfDaemon => {
                 self.policy().delays().for_each(thread::sleep);
                 unreachable!("the schedule has no end");
             }
@@ -90,7 +90,7 @@ impl Way {
                 file.lock().unwrap();
                 Held::Theirs(file)
             }
-            _ => {
+            Way::Wake | Way::WakeOfDaemon | Way::Schedule | Way::Poll => {
                 let lockfile = Lockfile::new(path).unwrap();
                 Held::Ours(acquire_with_retry(&lockfile, &self.policy()).unwrap())
             }

@@ -111,10 +111,12 @@ impl RetryPolicyBuilder {
     /// The delays stay the upper bound of every sleep. An attempt that comes early and fails goes back
     /// to the same sleep: it neither counts towards `max_attempts` nor makes the next delay longer.
     ///
-    /// So that a crowd does not try all at once, a run that was woken and lost the lock to another one waits
-    /// for a random time after the next news: up to 0.2 ms for each time that this has happened, 6.4 ms at
-    /// the most. A killed owner closes its file before it is dead, and is given 1 ms to die. A file that
-    /// changes all the time brings about no more than some hundred attempts a second.
+    /// So that a crowd does not try all at once, a run that was woken in vain waits for a random time after the
+    /// next news: up to 0.2 ms for each time that another one was quicker, 6.4 ms at the most. Where nothing
+    /// shows that the lock changed hands, as with a file that only changes or a lock that is kept elsewhere,
+    /// this doubles each time, up to 26 ms: some 80 attempts a second. It is halved whenever a sleep runs out. A
+    /// killed owner closes its file before it is dead; so after a close, a run waits for that, but no more than
+    /// 1 ms on top, and then tries again after 8, 64 and 512 ms.
     ///
     /// # Platform-specific behavior
     ///

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::retry::wait::BLIND_SLEEP;
 use crate::retry::wake::Wake;
-use crate::retry::watch::Ears;
+use crate::retry::watch::Listen;
 use crate::retry::{Attempt, CancelToken, Retry, RetryError, Temporary, TryLock, Watch};
 
 impl<E: Temporary, H: FnMut(&Attempt<'_, E>)> Retry<'_, E, H> {
@@ -127,7 +127,7 @@ async fn until<S: Fn() -> Option<Watch>>(
     loop {
         let nap = wake.nap();
         let nap_end = nap.end(started.elapsed(), end);
-        let woken = alarm.sleep(started, nap_end, wake.watch(), nap.ears).await;
+        let woken = alarm.sleep(started, nap_end, wake.watch(), nap.listen).await;
         if !wake.sleeps_on(woken) {
             return woken || nap_end < end;
         }
@@ -157,12 +157,12 @@ impl Alarm<'_> {
         started: Instant,
         end: Duration,
         watch: Option<&Watch>,
-        ears: Ears,
+        listen: Listen,
     ) -> bool {
-        if ears == Ears::All && watch.is_some_and(Watch::is_spent) {
+        if listen == Listen::All && watch.is_some_and(Watch::is_spent) {
             return true;
         }
-        let news = watch.into_iter().flat_map(|watch| watch.descriptors(ears));
+        let news = watch.into_iter().flat_map(|watch| watch.descriptors(listen));
         let news: Vec<_> = news.filter_map(|news| readable(news).ok()).collect();
         loop {
             let mut left = end.saturating_sub(started.elapsed());

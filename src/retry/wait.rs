@@ -12,14 +12,14 @@ use nix::poll::{PollFd, PollFlags};
 use nix::poll::{PollTimeout, poll};
 
 use crate::retry::wake::Wake;
-use crate::retry::watch::Ears;
+use crate::retry::watch::Listen;
 use crate::retry::{CancelToken, Watch};
 
 /// How long a token goes unnoticed where the process has no file descriptors left to wait on it.
 pub(super) const BLIND_SLEEP: Duration = Duration::from_millis(10);
 
-/// Sleeps until the run that began at `started` is `end` old, `token` is cancelled or there is news of
-/// the lock; whether it ended early for the latter.
+/// Sleeps until the run that began at `started` is `end` old, `token` is cancelled or news of the lock is a
+/// reason to try it; whether that came before the end.
 ///
 /// Ages are compared and not added: `started + Duration::MAX` would panic.
 pub(super) fn until<S: Fn() -> Option<Watch>>(
@@ -31,7 +31,7 @@ pub(super) fn until<S: Fn() -> Option<Watch>>(
     loop {
         let nap = wake.nap();
         let nap_end = nap.end(started.elapsed(), end);
-        let woken = sleep(started, nap_end, token, wake.watch(), nap.ears);
+        let woken = sleep(started, nap_end, token, wake.watch(), nap.listen);
         if !wake.sleeps_on(woken) {
             return woken || nap_end < end;
         }
@@ -44,9 +44,9 @@ fn sleep(
     end: Duration,
     token: Option<&CancelToken>,
     mut watch: Option<&Watch>,
-    ears: Ears,
+    listen: Listen,
 ) -> bool {
-    if ears == Ears::All && watch.is_some_and(Watch::is_spent) {
+    if listen == Listen::All && watch.is_some_and(Watch::is_spent) {
         return true;
     }
     let mut alarm = token.and_then(CancelToken::own_alarm);
@@ -58,7 +58,7 @@ fn sleep(
         if token.is_some() && alarm.is_none() {
             left = left.min(BLIND_SLEEP);
         }
-        let news = watch.into_iter().flat_map(|watch| watch.descriptors(ears));
+        let news = watch.into_iter().flat_map(|watch| watch.descriptors(listen));
         let mut waited_for: Vec<_> = alarm.into_iter().chain(news).map(poll_fd).collect();
         if waited_for.is_empty() {
             thread::sleep(left);
@@ -87,7 +87,7 @@ fn is_ready(polled: &PollFd<'_>) -> bool {
 /// To the nanosecond where there is ppoll(2): some naps are shorter than a millisecond.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn poll_for(waited_for: &mut [PollFd<'_>], left: Duration) -> Result<i32, Errno> {
-    // So long that it is never over.
+    // 68 years: a time_t of 32 bits holds no more.
     let left = left.min(Duration::from_secs(i32::MAX.unsigned_abs().into()));
     ppoll(waited_for, Some(left.into()), None)
 }

@@ -6,56 +6,60 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
 use crate::retry::progress::Sleep;
-use crate::retry::watch::{Ears, News, Renewed};
+use crate::retry::watch::{Listen, News, Renewed};
 use crate::retry::{Jitter, RetryPolicy, Watch};
 
 /// A first sleep of this length or less goes without a watch: what is over that soon must not pay.
 const SHORT_SLEEP: Duration = Duration::from_millis(10);
 
-/// How long an owner that has closed its file is given to end; most need a few hundred microseconds. If
-/// that was not enough, eight times as long, and so on.
-const LAST_BREATH: Duration = Duration::from_millis(1);
-const LAST_BREATHS: u32 = 4;
+/// How long an owner that has closed its file is given to end before the lock is tried; most need a few
+/// hundred microseconds. After an attempt in vain it is eight times as long, and so on for so many attempts, the
+/// last after 512 ms: of a kernel lock that outlives the close there is no other news.
+const OWNER_GRACE: Duration = Duration::from_millis(1);
+const GRACE_ATTEMPTS: u32 = 4;
 
 /// How far apart, on average, the attempts of those that wait for one lock are to be.
 const APART: Duration = Duration::from_micros(200);
 
 /// As many rivals as a run makes room for.
-const MAX_RIVALS: u32 = 32;
-/// And if it is not rivals that are behind the news, but a file that changes all the time: in this way
-/// it brings about some 80 attempts a second.
-const MAX_UNREST: u32 = 128;
+const MAX_ROOM_FOR_RIVALS: u32 = 32;
+/// And if it is not rivals that are behind the news, but a file that changes all the time. In this way it
+/// brings about some 80 attempts a second.
+const MAX_ROOM: u32 = 128;
 
 /// Listens for news of a lock, which `source` makes.
 pub(super) struct Wake<S> {
     source: S,
     enabled: bool,
     watch: Option<Watch>,
-    mood: Mood,
-    /// How many others seem to wait for the lock: in a crowd of so many one loses it about so often. Before a
-    /// run that has lost it tries again it waits for a random time, the longer the more there are.
-    rivals: u32,
+    phase: Phase,
+    /// How much room this run makes for rivals, in units of `APART`: about as many as seem to wait, since in a crowd
+    /// of so many one loses the lock about so often. More if news was false again and again.
+    room: u32,
     random: Option<SmallRng>,
 }
 
-/// What the last news calls for.
+/// What a run does in its sleep.
 #[derive(Clone, Copy)]
-enum Mood {
-    /// Nothing: the sleep goes on until there is news.
-    Calm,
-    /// To make room for rivals before an attempt.
-    Scattered,
+enum Phase {
+    /// It waits for news.
+    Listening,
+    /// There was news, and it lets others try before it.
+    MakingRoom,
     /// The file was closed, and that is all. So ends a killed owner: its kernel lock is free a moment later, and
     /// its pid dead later still. An attempt now would fail, and only take the processor from a process that
-    /// is dying on it. So many attempts were made since.
-    Closed(u32),
+    /// is dying on it.
+    OwnerEnding {
+        /// Made since.
+        attempts: u32,
+    },
 }
 
 /// A part of a sleep.
 pub(super) struct Nap {
     /// `None` to the end of the sleep.
     length: Option<Duration>,
-    pub(super) ears: Ears,
+    pub(super) listen: Listen,
 }
 
 impl Nap {
@@ -71,7 +75,7 @@ impl Nap {
 impl<S: Fn() -> Option<Watch>> Wake<S> {
     pub(super) fn new(policy: &RetryPolicy, source: S) -> Wake<S> {
         let enabled = policy.wake_on_release;
-        Wake { source, enabled, watch: None, mood: Mood::Calm, rivals: 0, random: None }
+        Wake { source, enabled, watch: None, phase: Phase::Listening, room: 0, random: None }
     }
 
     /// Begins to listen before `sleep`, if that is worth it. If so, the lock must be tried once more:
@@ -91,45 +95,46 @@ impl<S: Fn() -> Option<Watch>> Wake<S> {
 
     /// How to sleep next.
     pub(super) fn nap(&mut self) -> Nap {
-        let (length, ears) = match self.mood {
-            Mood::Calm => (None, Ears::All),
-            Mood::Scattered => (Some(self.room_for_rivals()), Ears::EndOfOwner),
-            Mood::Closed(0) => (Some(LAST_BREATH + self.room_for_rivals()), Ears::EndOfOwner),
-            Mood::Closed(times) => (Some(LAST_BREATH * 8_u32.pow(times)), Ears::All),
+        let (length, listen) = match self.phase {
+            Phase::Listening => (None, Listen::All),
+            Phase::MakingRoom => (Some(self.room()), Listen::Nothing),
+            Phase::OwnerEnding { attempts: 0 } => {
+                (Some(OWNER_GRACE + self.room()), Listen::EndOfOwner)
+            }
+            Phase::OwnerEnding { attempts } => {
+                (Some(OWNER_GRACE * 8_u32.pow(attempts)), Listen::All)
+            }
         };
-        Nap { length, ears }
+        Nap { length, listen }
     }
 
     /// A nap is over, and `woken` if news has ended it. Whether to sleep on; if not, the lock is tried.
     pub(super) fn sleeps_on(&mut self, woken: bool) -> bool {
-        match self.mood {
-            Mood::Calm | Mood::Closed(1..) if woken => match self.watch.as_ref().map(Watch::news) {
+        if woken {
+            match self.watch.as_ref().map(Watch::news) {
                 Some(News::None) => return true,
                 Some(News::Closed) => {
-                    self.mood = Mood::Closed(0);
+                    self.phase = Phase::OwnerEnding { attempts: 0 };
                     return true;
                 }
-                _ if self.rivals > 0 => {
-                    self.mood = Mood::Scattered;
-                    return true;
-                }
-                _ => {
-                    self.mood = Mood::Calm;
-                    self.renew_watch();
-                }
-            },
-            // The sleep itself is over, and nobody was heard in it.
-            Mood::Calm => self.rivals /= 2,
-            Mood::Scattered => {
-                self.mood = Mood::Calm;
-                self.renew_watch();
+                _ => self.phase = Phase::MakingRoom,
             }
-            Mood::Closed(times) => {
-                let is_last = woken || times + 1 == LAST_BREATHS;
-                self.mood = if is_last { Mood::Calm } else { Mood::Closed(times + 1) };
-                self.renew_watch();
+            if self.room > 0 {
+                return true;
             }
         }
+        self.phase = match self.phase {
+            // The sleep itself is over, without news since the last attempt.
+            Phase::Listening => {
+                self.room /= 2;
+                return false;
+            }
+            Phase::OwnerEnding { attempts } if attempts + 1 < GRACE_ATTEMPTS => {
+                Phase::OwnerEnding { attempts: attempts + 1 }
+            }
+            Phase::MakingRoom | Phase::OwnerEnding { .. } => Phase::Listening,
+        };
+        self.renew_watch();
         false
     }
 
@@ -138,15 +143,18 @@ impl<S: Fn() -> Option<Watch>> Wake<S> {
         let Some(watch) = self.watch.take() else { return };
         let Renewed { watch, is_the_same } = watch.renew(&self.source);
         self.watch = watch;
-        self.rivals = if is_the_same {
-            (2 * self.rivals + 1).min(MAX_UNREST)
+        self.room = if is_the_same {
+            (2 * self.room + 1).min(MAX_ROOM)
         } else {
-            (self.rivals + 1).min(MAX_RIVALS).max(self.rivals)
+            (self.room + 1).min(MAX_ROOM_FOR_RIVALS).max(self.room)
         };
     }
 
-    fn room_for_rivals(&mut self) -> Duration {
+    fn room(&mut self) -> Duration {
+        if self.room == 0 {
+            return Duration::ZERO;
+        }
         let random = self.random.get_or_insert_with(SmallRng::from_entropy);
-        Jitter::Full.spread(APART * self.rivals, random)
+        Jitter::Full.spread(APART * self.room, random)
     }
 }

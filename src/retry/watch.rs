@@ -22,8 +22,8 @@ mod none;
 /// For a lock that is kept elsewhere, make it of a file descriptor that becomes readable when the lock
 /// may be free. Nothing is read from it: `try_lock` or the next `watch` has to, or the news is taken
 /// for new each time. It is dropped after the wait and after every news, so hand in a copy
-/// ([`try_clone`](OwnedFd::try_clone)) of one that must live on. Being wrong costs an attempt, and each time in a row
-/// the run takes longer to believe it, up to 26 ms.
+/// ([`try_clone`](OwnedFd::try_clone)) of one that must live on. Being wrong costs an attempt. After each attempt
+/// in vain that news has brought about, the run takes longer to believe the next, up to 26 ms.
 ///
 /// # Examples
 ///
@@ -48,10 +48,11 @@ pub struct Watch {
 
 /// What a sleep listens to.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Ears {
+pub(super) enum Listen {
     All,
-    /// That comes once and for good, and no attempt before it is worth much.
+    /// That it has ended is told once, and most attempts before it fail.
     EndOfOwner,
+    Nothing,
 }
 
 /// What there is to hear.
@@ -81,7 +82,8 @@ enum Unwatched {
 /// A watch on what has the lock now.
 pub(super) struct Renewed {
     pub(super) watch: Option<Watch>,
-    /// Whether that is what had it before, as far as can be told: then the news was of something else.
+    /// Whether that is what had it before: then the news was of something else. Of a stranger's lock nothing is
+    /// known, and it counts as the same.
     pub(super) is_the_same: bool,
 }
 
@@ -115,7 +117,6 @@ impl Watch {
                 let is_the_same = matches!(renewed, Ok(true));
                 Renewed { watch: Watch::of(renewed.map(|_| file)), is_the_same }
             }
-            // A file that had gone has no more news than this. Of a stranger's lock nothing is known.
             file => {
                 let is_the_same = file.is_some() || self.other.is_some();
                 drop((file, self.other));
@@ -133,13 +134,14 @@ impl Watch {
         }
     }
 
-    pub(super) fn descriptors(&self, ears: Ears) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(super) fn descriptors(&self, listen: Listen) -> impl Iterator<Item = BorrowedFd<'_>> {
         let file = self.file.as_ref().map(kernel::FileWatch::descriptor);
         let other = self.other.as_ref().map(OwnedFd::as_fd);
-        match ears {
-            Ears::All => file.into_iter().chain(other),
+        match listen {
+            Listen::All => file.into_iter().chain(other),
             // Without a file, the other is a stranger's.
-            Ears::EndOfOwner => None.into_iter().chain(file.and(other)),
+            Listen::EndOfOwner => None.into_iter().chain(file.and(other)),
+            Listen::Nothing => None.into_iter().chain(None),
         }
     }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use crate::peer::Peer;
 use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of, require};
-use crate::trace::Traced;
+use crate::trace::{Traced, require_traced};
 
 struct Counting;
 
@@ -62,9 +62,7 @@ fn a_refused_attempt_allocates_the_path_in_its_error_and_nothing_else() {
 #[test]
 fn a_cycle_takes_at_most_12_system_calls() {
     let sandbox = Sandbox::new();
-    let traced = Traced::new(Peer::at(&sandbox.path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let mut traced = traced.unwrap();
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
     let lock = traced.calls("try_lock");
     let unlock = traced.calls("unlock");
     assert!(lock.len() + unlock.len() <= 12, "{lock:?} {unlock:?}");

@@ -3,9 +3,9 @@
 use pidlockfile::Error;
 
 use crate::peer::Peer;
-use crate::sandbox::{Sandbox, record_of, require};
+use crate::sandbox::{Sandbox, record_of};
 use crate::schedule::{PUBLISHING, START};
-use crate::trace::Traced;
+use crate::trace::{Traced, require_traced};
 
 #[test]
 fn a_killed_owner_leaves_the_lock_free() {
@@ -39,9 +39,7 @@ fn sigkill_before_any_system_call_of_try_lock_leaves_the_lock_free() {
                     peer.must(&format!("refuse {call}"));
                     successor.must(&format!("refuse {call}"));
                 }
-                let traced = Traced::new(peer);
-                require!(traced.is_some(), "tracing is forbidden");
-                let mut traced = traced.unwrap();
+                let mut traced = require_traced!(Traced::new(peer));
                 let in_the_middle = traced.run_to_nth("try_lock", killed);
                 traced.peer.kill();
 
@@ -65,9 +63,7 @@ fn sigkill_before_any_system_call_of_release_leaves_the_lock_free() {
         let mut killed = 0;
         loop {
             let sandbox = Sandbox::new();
-            let traced = Traced::new(Peer::holding(&sandbox.path()));
-            require!(traced.is_some(), "tracing is forbidden");
-            let mut traced = traced.unwrap();
+            let mut traced = require_traced!(Traced::new(Peer::holding(&sandbox.path())));
             let in_the_middle = traced.run_to_nth(release, killed);
             traced.peer.kill();
             sandbox.assert_free_and_clean();
@@ -87,9 +83,7 @@ fn sigkill_before_any_system_call_of_adopt_keeps_a_record_of_the_parent_or_the_c
         let sandbox = Sandbox::new();
         let mut parent = Peer::holding(&sandbox.path());
         parent.must("fork");
-        let traced = Traced::child_of(parent);
-        require!(traced.is_some(), "tracing is forbidden");
-        let mut traced = traced.unwrap();
+        let mut traced = require_traced!(Traced::child_of(parent));
         let child = traced.child_pid();
         let in_the_middle = traced.run_to_nth("child adopt", killed);
         let mut parent = traced.kill_child();

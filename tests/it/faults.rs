@@ -4,8 +4,8 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::peer::Peer;
-use crate::sandbox::{DEAD_PID, Sandbox, record_of, require};
-use crate::trace::Traced;
+use crate::sandbox::{DEAD_PID, Sandbox, record_of};
+use crate::trace::{Traced, require_traced};
 
 const ERRORS: [Errno; 4] = [Errno::EINTR, Errno::EIO, Errno::ENOSPC, Errno::EDQUOT];
 
@@ -14,9 +14,7 @@ fn a_close_that_reports_an_error_keeps_no_lock_and_fails_no_release() {
     for errno in ERRORS {
         for release in ["unlock", "drop"] {
             let sandbox = Sandbox::new();
-            let traced = Traced::new(Peer::holding(&sandbox.path()));
-            require!(traced.is_some(), "tracing is forbidden");
-            let mut traced = traced.unwrap();
+            let mut traced = require_traced!(Traced::new(Peer::holding(&sandbox.path())));
             assert!(traced.run_to(release, |call| call.number == libc::SYS_close));
             traced.report(errno);
             let mut peer = traced.go_on();
@@ -32,9 +30,7 @@ fn a_close_of_a_stale_file_that_reports_an_error_changes_nothing() {
     for errno in ERRORS {
         let sandbox = Sandbox::new();
         sandbox.plant(record_of(DEAD_PID));
-        let traced = Traced::new(Peer::at(&sandbox.path()));
-        require!(traced.is_some(), "tracing is forbidden");
-        let mut traced = traced.unwrap();
+        let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
         assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_close));
         traced.report(errno);
         let mut peer = traced.go_on();

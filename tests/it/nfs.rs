@@ -4,8 +4,8 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::peer::Peer;
-use crate::sandbox::{Sandbox, record_of, require};
-use crate::trace::Traced;
+use crate::sandbox::{Sandbox, record_of};
+use crate::trace::{Traced, require_traced};
 
 #[test]
 fn a_file_that_must_be_writable_for_its_kernel_lock_is_opened_so() {
@@ -17,9 +17,7 @@ fn a_file_that_must_be_writable_for_its_kernel_lock_is_opened_so() {
             if held {
                 holder.try_lock().unwrap();
             }
-            let traced = Traced::new(Peer::at(&sandbox.path()));
-            require!(traced.is_some(), "tracing is forbidden");
-            let mut traced = traced.unwrap();
+            let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
             assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
             traced.fail(errno);
             let answer = traced.go_on().answer();
@@ -40,9 +38,7 @@ fn a_link_that_went_through_is_ours_although_the_name_is_said_to_be_taken() {
         if let Some(refused) = refused {
             peer.must(&format!("refuse {refused}"));
         }
-        let traced = Traced::new(peer);
-        require!(traced.is_some(), "tracing is forbidden");
-        let mut traced = traced.unwrap();
+        let mut traced = require_traced!(Traced::new(peer));
         assert!(traced.run_to("try_lock", |next| next.number == call));
         traced.report(Errno::EEXIST);
         let calls = traced.rest_of_calls();
@@ -61,9 +57,7 @@ fn an_interrupted_call_is_made_again() {
     for call in [libc::SYS_flock, libc::SYS_pread64] {
         let sandbox = Sandbox::new();
         sandbox.plant("junk");
-        let traced = Traced::new(Peer::at(&sandbox.path()));
-        require!(traced.is_some(), "tracing is forbidden");
-        let mut traced = traced.unwrap();
+        let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
         assert!(traced.run_to("try_lock", |next| next.number == call));
         traced.fail(Errno::EINTR);
         assert_eq!(traced.go_on().answer(), "ok");
@@ -75,9 +69,7 @@ fn a_file_that_another_machine_removed_after_the_open_is_looked_for_again() {
     for call in [libc::SYS_flock, libc::SYS_statx] {
         let sandbox = Sandbox::new();
         sandbox.plant("junk");
-        let traced = Traced::new(Peer::at(&sandbox.path()));
-        require!(traced.is_some(), "tracing is forbidden");
-        let mut traced = traced.unwrap();
+        let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
         assert!(traced.run_to("try_lock", |next| next.number == call));
         traced.fail(Errno::ESTALE);
         assert_eq!(traced.go_on().answer(), "ok");
@@ -87,9 +79,7 @@ fn a_file_that_another_machine_removed_after_the_open_is_looked_for_again() {
 #[test]
 fn a_directory_whose_handle_is_stale_is_a_permanent_error() {
     let sandbox = Sandbox::new();
-    let traced = Traced::new(Peer::at(&sandbox.path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let mut traced = traced.unwrap();
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
     assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_openat));
     traced.fail(Errno::ESTALE);
     let answer = traced.go_on().answer();
@@ -99,9 +89,7 @@ fn a_directory_whose_handle_is_stale_is_a_permanent_error() {
 #[test]
 fn an_interrupted_removal_is_made_again() {
     let sandbox = Sandbox::new();
-    let traced = Traced::new(Peer::holding(&sandbox.path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let mut traced = traced.unwrap();
+    let mut traced = require_traced!(Traced::new(Peer::holding(&sandbox.path())));
     assert!(traced.run_to("unlock", |next| next.number == libc::SYS_unlink));
     traced.fail(Errno::EINTR);
     assert_eq!(traced.go_on().answer(), "ok");

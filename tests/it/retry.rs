@@ -16,8 +16,8 @@ use pidlockfile::{Error, LockGuard, Lockfile};
 
 use crate::costs::allocations;
 use crate::peer::Peer;
-use crate::sandbox::{Sandbox, require};
-use crate::trace::Traced;
+use crate::sandbox::Sandbox;
+use crate::trace::{Traced, require_traced};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -84,9 +84,7 @@ fn a_free_lock_costs_no_allocation() {
 #[test]
 fn a_free_lock_costs_the_system_calls_of_try_lock() {
     let sandbox = Sandbox::new();
-    let traced = Traced::new(Peer::at(&sandbox.path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let mut traced = traced.unwrap();
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
     let mut calls_of = |command| {
         let mut calls = traced.calls(command);
         // A system call only where the vDSO has no clock.

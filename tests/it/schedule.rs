@@ -8,8 +8,8 @@ use nix::libc;
 use pidlockfile::Error;
 
 use crate::peer::Peer;
-use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of, require};
-use crate::trace::Traced;
+use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
+use crate::trace::{Traced, require_traced};
 
 /// What a process may find at the path, without an owner.
 pub const START: &[fn(&Sandbox)] =
@@ -36,9 +36,7 @@ fn at_each_call_of_try_lock(test: impl Fn(&Sandbox, Traced, &str)) {
                 for call in *refused {
                     peer.must(&format!("refuse {call}"));
                 }
-                let traced = Traced::new(peer);
-                require!(traced.is_some(), "tracing is forbidden");
-                let mut traced = traced.unwrap();
+                let mut traced = require_traced!(Traced::new(peer));
                 if !traced.run_to_nth("try_lock", nth) {
                     assert!(nth >= 6, "only {nth} system calls were seen");
                     break;
@@ -89,9 +87,7 @@ fn a_release_never_shows_the_name_without_its_kernel_lock() {
     for release in ["unlock", "drop"] {
         for nth in 0.. {
             let sandbox = Sandbox::new();
-            let traced = Traced::new(Peer::holding(&sandbox.path()));
-            require!(traced.is_some(), "tracing is forbidden");
-            let mut traced = traced.unwrap();
+            let mut traced = require_traced!(Traced::new(Peer::holding(&sandbox.path())));
             if !traced.run_to_nth(release, nth) {
                 assert!(nth >= 5, "only {nth} system calls were seen");
                 break;
@@ -118,9 +114,7 @@ fn a_waiter_that_probes_a_removed_file_makes_nobody_else_see_a_lock() {
     let sandbox = Sandbox::new();
     let mut owner = Peer::holding(&sandbox.path());
     let probed_by_another = File::open(sandbox.path()).unwrap();
-    let traced = Traced::new(Peer::at(&sandbox.path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let mut traced = traced.unwrap();
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
     assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
 
     owner.must("unlock");
@@ -133,9 +127,7 @@ fn a_waiter_that_probes_a_removed_file_makes_nobody_else_see_a_lock() {
 fn a_stale_file_that_was_replaced_before_its_removal_keeps_its_successor() {
     let sandbox = Sandbox::new();
     sandbox.plant(record_of(DEAD_PID));
-    let traced = Traced::new(Peer::at(&sandbox.path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let mut traced = traced.unwrap();
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
     assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
 
     let guard = sandbox.lock();
@@ -151,9 +143,7 @@ fn a_child_forked_in_the_middle_of_a_probe_keeps_no_kernel_lock() {
     sandbox.plant(record_of(bystander.pid()));
     let mut peer = Peer::at(&sandbox.path());
     peer.must("fork_in_a_thread_when_told");
-    let traced = Traced::new(peer);
-    require!(traced.is_some(), "tracing is forbidden");
-    let mut traced = traced.unwrap();
+    let mut traced = require_traced!(Traced::new(peer));
     // It has the kernel lock of a file that it is about to find owned.
     assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_pread64));
     File::options().write(true).open(sandbox.path().with_extension("tell")).unwrap();

@@ -6,7 +6,7 @@ use pidlockfile::Error;
 
 use crate::peer::Peer;
 use crate::sandbox::{Bystander, DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require};
-use crate::trace::Traced;
+use crate::trace::{Traced, require_traced};
 
 fn assert_busy_by_record(sandbox: &Sandbox, owner: u32) {
     match sandbox.lockfile().try_lock() {
@@ -111,9 +111,7 @@ fn a_zombie_that_is_reaped_before_any_system_call_of_an_attempt_owns_nothing() {
         let sandbox = Sandbox::new();
         let mut owner = Peer::holding(&sandbox.path());
         owner.kill_without_reaping();
-        let traced = Traced::new(Peer::at(&sandbox.path()));
-        require!(traced.is_some(), "tracing is forbidden");
-        let mut traced = traced.unwrap();
+        let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
         let reached = traced.run_to_nth("try_lock", nth);
         owner.kill();
         assert_eq!(traced.go_on().answer(), "ok", "reaped before system call {nth}");

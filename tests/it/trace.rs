@@ -192,3 +192,13 @@ impl Call {
 pub fn wait_for(thread: Pid) -> nix::Result<WaitStatus> {
     waitpid(thread, Some(WaitPidFlag::__WALL))
 }
+
+/// Unwraps, or leaves the test where tracing is forbidden, loudly.
+macro_rules! require_traced {
+    ($traced:expr) => {{
+        let traced = $traced;
+        $crate::sandbox::require!(traced.is_some(), "tracing is forbidden");
+        traced.unwrap()
+    }};
+}
+pub(crate) use require_traced;

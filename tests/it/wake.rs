@@ -271,7 +271,7 @@ fn news_that_never_ends_makes_nobody_spin() {
 /// So many as half a second of ceaseless news may bring about.
 #[track_caller]
 fn assert_few(attempts: u32) {
-    // After pauses of 13 ms on average, and those in which they grow.
+    // After naps of 13 ms on average, and those in which they grow.
     assert!((3..90).contains(&attempts), "{attempts}");
 }
 

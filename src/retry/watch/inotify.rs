@@ -52,10 +52,10 @@ pub(super) struct FileWatch {
 
 impl FileWatch {
     pub(super) fn new(path: &Path) -> Result<FileWatch, Unwatched> {
-        let (slot, instance) = borrow_instance().map_err(unwatched)?;
+        let (slot, instance) = borrow_instance().map_err(why_unwatched)?;
         let (path, pid) = (path.into(), process::id());
         let mut watch = FileWatch { path, instance: Some(instance), slot, pid, id: None };
-        watch.id = Some(watch.add().map_err(unwatched)?);
+        watch.id = Some(watch.add().map_err(why_unwatched)?);
         Ok(watch)
     }
 
@@ -75,7 +75,7 @@ impl FileWatch {
         {
             self.remove(old);
         }
-        added.map(|id| old == Some(id)).map_err(unwatched)
+        added.map(|id| old == Some(id)).map_err(why_unwatched)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -127,7 +127,7 @@ impl FileWatch {
     }
 }
 
-fn unwatched(error: Errno) -> Unwatched {
+fn why_unwatched(error: Errno) -> Unwatched {
     if error == Errno::NOENT {
         return Unwatched::Gone;
     }

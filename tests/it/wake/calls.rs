@@ -7,7 +7,7 @@ use nix::libc;
 
 use crate::peer::Peer;
 use crate::sandbox::{Bystander, Sandbox, record_of, require, set_mode};
-use crate::trace::{Call, Traced};
+use crate::trace::{Call, Traced, require_traced};
 
 /// A waiter that is about to fall asleep; `None` where tracing is forbidden.
 fn falling_asleep(path: &Path) -> Option<Traced> {
@@ -20,8 +20,8 @@ fn sleeps(call: &Call) -> bool {
     call.number == libc::SYS_ppoll
 }
 
-/// Whether it sleeps for a moment in which it listens to the owner's end and not to the file.
-fn naps(call: &Call) -> bool {
+/// Whether it sleeps for a moment in which it listens to nothing but the end of its owner, of which there is a pidfd.
+fn waits_for_the_end(call: &Call) -> bool {
     sleeps(call) && call.argument(1) == 1
 }
 
@@ -37,11 +37,11 @@ struct Reaction {
 fn reaction(traced: &mut Traced) -> Reaction {
     let mut did = Reaction::default();
     assert!(traced.run_on_to(|call| {
-        did.naps += usize::from(naps(call));
+        did.naps += usize::from(call.number == libc::SYS_clock_nanosleep);
         did.attempts += usize::from(call.number == libc::SYS_flock);
         did.watches += usize::from(call.number == libc::SYS_inotify_add_watch);
         did.unwatches += usize::from(call.number == libc::SYS_inotify_rm_watch);
-        sleeps(call) && !naps(call)
+        sleeps(call)
     }));
     did
 }
@@ -61,9 +61,7 @@ fn not_missed(end: impl Fn(&mut Peer)) {
     for nth in 0.. {
         let sandbox = Sandbox::new();
         let mut owner = Peer::holding(&sandbox.path());
-        let traced = Traced::new(Peer::at(&sandbox.path()));
-        require!(traced.is_some(), "tracing is forbidden");
-        let mut traced = traced.unwrap();
+        let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
         let mut index = 0;
         let reached = traced.run_to("wait", |call| {
             watches |= call.number == libc::SYS_inotify_add_watch;
@@ -85,9 +83,7 @@ fn not_missed(end: impl Fn(&mut Peer)) {
 fn a_release_under_a_waiter_that_slept_through_its_events_is_not_missed() {
     let sandbox = Sandbox::new();
     let mut owner = Peer::holding(&sandbox.path());
-    let traced = Traced::new(Peer::at(&sandbox.path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let mut traced = traced.unwrap();
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
     // Just before the second attempt, with the watch on the first owner's file.
     let mut watches = false;
     assert!(traced.run_to("wait", |call| {
@@ -117,9 +113,7 @@ fn not_missed_once_woken(end: impl Fn(&mut Peer)) {
     for nth in 0.. {
         let sandbox = Sandbox::new();
         let mut owner = Peer::holding(&sandbox.path());
-        let traced = falling_asleep(&sandbox.path());
-        require!(traced.is_some(), "tracing is forbidden");
-        let mut traced = traced.unwrap();
+        let mut traced = require_traced!(falling_asleep(&sandbox.path()));
         owner.must("unlock");
         let mut next = Peer::holding(&sandbox.path());
         let (mut index, mut is_asleep) = (0, false);
@@ -141,25 +135,23 @@ fn not_missed_once_woken(end: impl Fn(&mut Peer)) {
 
 #[test]
 fn an_owner_that_has_closed_its_file_is_left_to_die_before_an_attempt() {
-    // Where the machine is so slow that the moment is over before the nap begins, the attempt comes at once.
+    // Where the machine is so slow that the moment is over before it begins, the attempt comes at once.
     for _ in 0..20 {
         let sandbox = Sandbox::new();
         let owner = Bystander::new();
         sandbox.plant(record_of(owner.pid()));
         let file = File::options().write(true).open(sandbox.path()).unwrap();
         file.try_lock().unwrap();
-        let traced = falling_asleep(&sandbox.path());
-        require!(traced.is_some(), "tracing is forbidden");
-        let mut traced = traced.unwrap();
+        let mut traced = require_traced!(falling_asleep(&sandbox.path()));
         drop(file);
-        let mut has_napped = false;
+        let mut has_waited = false;
         assert!(traced.run_on_to(|call| {
-            has_napped = naps(call);
-            has_napped || call.number == libc::SYS_flock
+            has_waited = waits_for_the_end(call);
+            has_waited || call.number == libc::SYS_flock
         }));
         drop(owner);
         assert_eq!(traced.go_on().answer(), "ok");
-        if has_napped {
+        if has_waited {
             return;
         }
     }
@@ -173,9 +165,7 @@ fn a_kernel_lock_that_outlives_the_close_of_the_file_is_tried_again() {
     let open = || File::options().write(true).open(sandbox.path()).unwrap();
     let (owner, other) = (open(), open());
     owner.try_lock().unwrap();
-    let traced = falling_asleep(&sandbox.path());
-    require!(traced.is_some(), "tracing is forbidden");
-    let mut traced = traced.unwrap();
+    let mut traced = require_traced!(falling_asleep(&sandbox.path()));
     drop(other);
     assert!(traced.run_on_to(|call| call.number == libc::SYS_flock));
     assert!(traced.run_on_to(sleeps));
@@ -189,9 +179,7 @@ fn a_waiter_that_loses_again_and_again_makes_room_for_its_rivals() {
     let sandbox = Sandbox::new();
     let mut owner = Peer::holding(&sandbox.path());
     let mut rival = Peer::at(&sandbox.path());
-    let traced = falling_asleep(&sandbox.path());
-    require!(traced.is_some(), "tracing is forbidden");
-    let mut traced = traced.unwrap();
+    let mut traced = require_traced!(falling_asleep(&sandbox.path()));
     let mut naps = Vec::new();
     for _ in 0..20 {
         owner.must("unlock");
@@ -210,9 +198,7 @@ fn a_waiter_that_loses_again_and_again_makes_room_for_its_rivals() {
 fn a_watch_is_not_taken_away_only_to_be_put_back() {
     let sandbox = Sandbox::new();
     let _owner = Peer::holding(&sandbox.path());
-    let traced = falling_asleep(&sandbox.path());
-    require!(traced.is_some(), "tracing is forbidden");
-    let mut traced = traced.unwrap();
+    let mut traced = require_traced!(falling_asleep(&sandbox.path()));
     for _ in 0..3 {
         set_mode(&sandbox.path(), 0o600);
         let did = reaction(&mut traced);
@@ -245,9 +231,7 @@ fn where_waiters_must_open_the_file_for_writing_its_closing_is_no_news() {
     for needs_writing in [false, true] {
         let sandbox = Sandbox::new();
         let mut owner = Peer::holding(&sandbox.path());
-        let traced = Traced::new(Peer::at(&sandbox.path()));
-        require!(traced.is_some(), "tracing is forbidden");
-        let mut traced = traced.unwrap();
+        let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
         if needs_writing {
             assert!(traced.run_to("wait", |call| call.number == libc::SYS_flock));
             traced.fail(nix::errno::Errno::EBADF);

@@ -15,6 +15,10 @@ use crate::ways::{Held, Way};
 const WAY_VARIABLE: &str = "HANDOFF_WAY";
 const PATH_VARIABLE: &str = "HANDOFF_PATH";
 
+pub const LOCK: &str = "lock";
+pub const UNLOCK: &str = "unlock";
+pub const TAKE_TURNS: &str = "take turns";
+
 /// So often it takes the lock when it is told to take turns, and so long it keeps it.
 const TURNS: u32 = 10;
 const TURN: Duration = Duration::from_millis(1);
@@ -59,18 +63,14 @@ pub fn obey(way: Way) {
     }
 }
 
-pub const LOCK: &str = "lock";
-pub const UNLOCK: &str = "unlock";
-pub const TAKE_TURNS: &str = "take turns";
-
-pub struct Other {
+pub struct Process {
     child: Child,
     commands: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
-impl Other {
-    pub fn new(way: Way, path: &Path) -> Other {
+impl Process {
+    pub fn new(way: Way, path: &Path) -> Process {
         let mut child = Command::new(env::current_exe().unwrap())
             .env(WAY_VARIABLE, way.name())
             .env(PATH_VARIABLE, path)
@@ -80,11 +80,11 @@ impl Other {
             .unwrap();
         let commands = child.stdin.take().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap());
-        Other { child, commands, answers }
+        Process { child, commands, answers }
     }
 
-    pub fn owning(way: Way, path: &Path) -> Other {
-        let mut owner = Other::new(way, path);
+    pub fn owning(way: Way, path: &Path) -> Process {
+        let mut owner = Process::new(way, path);
         owner.tell(LOCK);
         owner.answer();
         owner
@@ -113,7 +113,7 @@ impl Other {
     }
 }
 
-impl Drop for Other {
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -23,7 +23,7 @@ const MS: Duration = Duration::from_millis(1);
 
 /// Longer than any test takes whose sleep ends early, and short enough to see one fail.
 const LONG: Duration = Duration::from_secs(60);
-const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(20);
 
 /// A policy that makes a second attempt when a test has long failed.
 pub fn long_sleep() -> RetryPolicy {

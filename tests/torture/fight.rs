@@ -92,7 +92,8 @@ impl Fight {
 
     fn start_workers(&mut self) {
         self.plant();
-        for _ in 0..WORKERS {
+        for index in 0..WORKERS {
+            recycle(namespaced_pid(index));
             self.workers.push(worker::start(&self.arena, self.rules, Rounds::Endless));
         }
     }
@@ -160,6 +161,7 @@ impl Fight {
 
     /// Whether a new one gets the lock.
     fn is_free(&self) -> bool {
+        recycle(namespaced_pid(0));
         let mut last = worker::start(&self.arena, self.rules, Rounds::One);
         let got_it = within(LONGEST_GAP, || last.try_wait().unwrap().is_some());
         let _ = last.kill();
@@ -266,6 +268,14 @@ fn pid_of(child: &Child) -> Pid {
 
 fn send(child: &Child, signal: Signal) {
     kill(pid_of(child), signal).unwrap();
+}
+
+/// The pid of a worker in a pid namespace, and of its successors.
+///
+/// They are so far apart that the threads of one have none that a dead one had: with the /proc of another
+/// namespace, nothing tells a mere thread from a live process.
+fn namespaced_pid(index: usize) -> u32 {
+    100 + 10 * u32::try_from(index).unwrap()
 }
 
 /// Has the next process get this pid, which is free. Another pid namespace is left alone.

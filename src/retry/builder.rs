@@ -114,9 +114,9 @@ impl RetryPolicyBuilder {
     /// So that a crowd does not try all at once, a run that was woken in vain waits for a random time after the
     /// next news: up to 0.2 ms for each time that another one was quicker, 6.4 ms at the most. Where nothing
     /// shows that the lock changed hands, as with a file that only changes or a lock that is kept elsewhere,
-    /// this doubles each time, up to 26 ms: some 80 attempts a second. It is halved whenever a sleep runs out. A
-    /// killed owner closes its file before it is dead; so after a close, a run waits for that, but no more than
-    /// 1 ms on top, and then tries again after 8, 64 and 512 ms.
+    /// this doubles each time, up to 26 ms: some 80 attempts a second. News that comes a second after the last
+    /// is answered at once. A killed owner closes its file before it is dead; so after a close, a run waits for
+    /// that, but no more than 1 ms on top, and then tries again after 8, 64 and 512 ms.
     ///
     /// # Platform-specific behavior
     ///
@@ -124,7 +124,8 @@ impl RetryPolicyBuilder {
     /// inotify(7), and of the process whose pid is in it, by a pidfd. The first sleep goes without
     /// if it is no longer than 10 ms. A process has at most 16 waits that hear news at a time, each with one
     /// inotify instance, of which a user may have 128; a wait that gets none sleeps its delays to the
-    /// end. Between machines that share a file there is no news. A lock that is kept elsewhere
+    /// end. Between machines that share a file there is no news, and a child that pid 1 forks into a new pid
+    /// namespace, where it is pid 1 too, may take its parent's. A lock that is kept elsewhere
     /// [brings its own](crate::retry::TryLock::watch).
     pub fn wake_on_release(mut self, wake: bool) -> RetryPolicyBuilder {
         self.unchecked.wake_on_release = wake;

@@ -117,6 +117,9 @@ impl<E: Temporary, H: FnMut(&Attempt<'_, E>)> Retry<'_, E, H> {
     }
 }
 
+/// What tokio's timers count in.
+const TICK: Duration = Duration::from_millis(1);
+
 /// As `wait::until`.
 async fn until<S: Fn() -> Option<Watch>>(
     started: Instant,
@@ -126,9 +129,14 @@ async fn until<S: Fn() -> Option<Watch>>(
 ) -> bool {
     loop {
         let nap = wake.nap();
-        let nap_end = nap.end(started.elapsed(), end);
-        let woken = alarm.sleep(started, nap_end, wake.watch(), nap.listen).await;
-        if !wake.sleeps_on(woken) {
+        let elapsed = started.elapsed();
+        let nap_end = nap.end(elapsed, end);
+        // Rounded up, it would end after those of all that need not round.
+        let is_too_short = nap.listen == Listen::Nothing
+            && nap_end < end
+            && nap_end.saturating_sub(elapsed) < TICK;
+        let woken = !is_too_short && alarm.sleep(started, nap_end, wake.watch(), nap.listen).await;
+        if !wake.sleeps_on(woken, started.elapsed()) {
             return woken || nap_end < end;
         }
     }

@@ -32,7 +32,7 @@ pub(super) fn until<S: Fn() -> Option<Watch>>(
         let nap = wake.nap();
         let nap_end = nap.end(started.elapsed(), end);
         let woken = sleep(started, nap_end, token, wake.watch(), nap.listen);
-        if !wake.sleeps_on(woken) {
+        if !wake.sleeps_on(woken, started.elapsed()) {
             return woken || nap_end < end;
         }
     }

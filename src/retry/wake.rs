@@ -27,6 +27,9 @@ const MAX_ROOM_FOR_RIVALS: u32 = 32;
 /// brings about some 80 attempts a second.
 const MAX_ROOM: u32 = 128;
 
+/// After so long without news, others are believed to have gone.
+const FORGETS_AFTER: Duration = Duration::from_secs(1);
+
 /// Listens for news of a lock, which `source` makes.
 pub(super) struct Wake<S> {
     source: S,
@@ -36,6 +39,8 @@ pub(super) struct Wake<S> {
     /// How much room this run makes for rivals, in units of `APART`: about as many as seem to wait, since in a crowd
     /// of so many one loses the lock about so often. More if news was false again and again.
     room: u32,
+    /// How old the run was when it last heard news.
+    last_news: Duration,
     random: Option<SmallRng>,
 }
 
@@ -45,7 +50,7 @@ enum Phase {
     /// It waits for news.
     Listening,
     /// There was news, and it lets others try before it.
-    MakingRoom,
+    MakingRoom { owner_ended: bool },
     /// The file was closed, and that is all. So ends a killed owner: its kernel lock is free a moment later, and
     /// its pid dead later still. An attempt now would fail, and only take the processor from a process that
     /// is dying on it.
@@ -75,7 +80,15 @@ impl Nap {
 impl<S: Fn() -> Option<Watch>> Wake<S> {
     pub(super) fn new(policy: &RetryPolicy, source: S) -> Wake<S> {
         let enabled = policy.wake_on_release;
-        Wake { source, enabled, watch: None, phase: Phase::Listening, room: 0, random: None }
+        Wake {
+            source,
+            enabled,
+            watch: None,
+            phase: Phase::Listening,
+            room: 0,
+            last_news: Duration::ZERO,
+            random: None,
+        }
     }
 
     /// Begins to listen before `sleep`, if that is worth it. If so, the lock must be tried once more:
@@ -97,7 +110,7 @@ impl<S: Fn() -> Option<Watch>> Wake<S> {
     pub(super) fn nap(&mut self) -> Nap {
         let (length, listen) = match self.phase {
             Phase::Listening => (None, Listen::All),
-            Phase::MakingRoom => (Some(self.room()), Listen::Nothing),
+            Phase::MakingRoom { .. } => (Some(self.room()), Listen::Nothing),
             Phase::OwnerEnding { attempts: 0 } => {
                 (Some(OWNER_GRACE + self.room()), Listen::EndOfOwner)
             }
@@ -108,31 +121,38 @@ impl<S: Fn() -> Option<Watch>> Wake<S> {
         Nap { length, listen }
     }
 
-    /// A nap is over, and `woken` if news has ended it. Whether to sleep on; if not, the lock is tried.
-    pub(super) fn sleeps_on(&mut self, woken: bool) -> bool {
+    /// A nap is over now that the run is `elapsed` old, and `woken` if news has ended it. Whether to sleep
+    /// on; if not, the lock is tried.
+    pub(super) fn sleeps_on(&mut self, woken: bool, elapsed: Duration) -> bool {
         if woken {
-            match self.watch.as_ref().map(Watch::news) {
-                Some(News::None) => return true,
-                Some(News::Closed) => {
-                    self.phase = Phase::OwnerEnding { attempts: 0 };
-                    return true;
-                }
-                _ => self.phase = Phase::MakingRoom,
+            let news = self.watch.as_ref().map_or(News::Other, Watch::news);
+            if news == News::None {
+                return true;
             }
+            if elapsed.saturating_sub(self.last_news) > FORGETS_AFTER {
+                self.room = 0;
+            }
+            self.last_news = elapsed;
+            if news == News::Closed {
+                self.phase = Phase::OwnerEnding { attempts: 0 };
+                return true;
+            }
+            self.phase = Phase::MakingRoom { owner_ended: news == News::Ended };
             if self.room > 0 {
                 return true;
             }
         }
         self.phase = match self.phase {
             // The sleep itself is over, without news since the last attempt.
-            Phase::Listening => {
-                self.room /= 2;
-                return false;
-            }
+            Phase::Listening => return false,
+            // Another one's look at the file can hide its end from this attempt, and leaves no news.
+            Phase::MakingRoom { owner_ended: true } => Phase::OwnerEnding { attempts: 1 },
             Phase::OwnerEnding { attempts } if attempts + 1 < GRACE_ATTEMPTS => {
                 Phase::OwnerEnding { attempts: attempts + 1 }
             }
-            Phase::MakingRoom | Phase::OwnerEnding { .. } => Phase::Listening,
+            Phase::MakingRoom { owner_ended: false } | Phase::OwnerEnding { .. } => {
+                Phase::Listening
+            }
         };
         self.renew_watch();
         false
@@ -145,8 +165,11 @@ impl<S: Fn() -> Option<Watch>> Wake<S> {
         self.watch = watch;
         self.room = if is_the_same {
             (2 * self.room + 1).min(MAX_ROOM)
+        } else if self.room > MAX_ROOM_FOR_RIVALS {
+            // Of the unrest that was there before, a new file knows nothing.
+            1
         } else {
-            (self.room + 1).min(MAX_ROOM_FOR_RIVALS).max(self.room)
+            (self.room + 1).min(MAX_ROOM_FOR_RIVALS)
         };
     }
 

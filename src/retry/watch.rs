@@ -56,15 +56,14 @@ pub(super) enum Listen {
 }
 
 /// What there is to hear.
-#[cfg_attr(
-    not(any(target_os = "linux", target_os = "android")),
-    expect(dead_code, reason = "only a kernel that tells of files tells these apart")
-)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) enum News {
     /// Nothing, or what is left of an earlier watch.
     None,
     /// The file was closed by somebody who could write to it, and no more than that is known.
     Closed,
+    /// The owner has ended.
+    Ended,
     Other,
 }
 
@@ -149,8 +148,10 @@ impl Watch {
     pub(super) fn news(&self) -> News {
         let has_ended = self.other.as_ref().is_some_and(|end| is_readable(end.as_fd()));
         match &self.file {
-            Some(file) if file.is_our_own() && !has_ended => file.news(),
-            _ => News::Other,
+            Some(file) if !file.is_our_own() => News::Other,
+            Some(_) if has_ended => News::Ended,
+            Some(file) => file.news(),
+            None => News::Other,
         }
     }
 }

@@ -250,6 +250,14 @@ impl State {
             "refuse" => refuse(argument),
             #[cfg(feature = "retry")]
             "wait" => self.guard = Some(crate::retry::long_wait(&self.lockfile, |_| ())),
+            #[cfg(feature = "tokio")]
+            "wait_async" => {
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let policy = crate::retry::long_sleep();
+                let guard = runtime.block_on(policy.run().acquire_async(&self.lockfile));
+                self.guard = Some(guard.unwrap());
+            }
             #[cfg(feature = "retry")]
             "wait_aloud" => {
                 let aloud = |attempt: &pidlockfile::retry::Attempt<'_, Error>| {

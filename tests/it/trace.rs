@@ -1,5 +1,7 @@
 //! Stops a peer before any system call of a command, by ptrace(2): so a test picks the schedule.
 
+use std::time::Duration;
+
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
@@ -19,6 +21,7 @@ pub struct Traced {
 
 /// A system call that the peer is about to make.
 pub struct Call {
+    thread: Pid,
     pub number: i64,
     arguments: [u64; 6],
 }
@@ -141,7 +144,8 @@ impl Traced {
             if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
                 // SAFETY: `op` says that this is the union's field.
                 let entry = unsafe { info.u.entry };
-                return Call { number: entry.nr.cast_signed(), arguments: entry.args };
+                let number = entry.nr.cast_signed();
+                return Call { thread: self.thread, number, arguments: entry.args };
             }
         }
     }
@@ -171,6 +175,16 @@ impl Traced {
 impl Call {
     pub fn argument(&self, index: usize) -> u64 {
         self.arguments[index]
+    }
+
+    /// The timespec that this argument points to.
+    pub fn timespec(&self, index: usize) -> Duration {
+        let word = |offset| {
+            let address = self.argument(index) + offset;
+            u64::try_from(ptrace::read(self.thread, address as ptrace::AddressType).unwrap())
+                .unwrap()
+        };
+        Duration::from_secs(word(0)) + Duration::from_nanos(word(8))
     }
 
     fn reads_a_command(&self) -> bool {

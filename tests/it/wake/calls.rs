@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use nix::libc;
 
@@ -29,6 +31,7 @@ fn waits_for_the_end(call: &Call) -> bool {
 #[derive(Debug, Default)]
 struct Reaction {
     naps: usize,
+    longest_nap: Duration,
     attempts: usize,
     watches: usize,
     unwatches: usize,
@@ -37,7 +40,10 @@ struct Reaction {
 fn reaction(traced: &mut Traced) -> Reaction {
     let mut did = Reaction::default();
     assert!(traced.run_on_to(|call| {
-        did.naps += usize::from(call.number == libc::SYS_clock_nanosleep);
+        if call.number == libc::SYS_clock_nanosleep {
+            did.naps += 1;
+            did.longest_nap = did.longest_nap.max(call.timespec(2));
+        }
         did.attempts += usize::from(call.number == libc::SYS_flock);
         did.watches += usize::from(call.number == libc::SYS_inotify_add_watch);
         did.unwatches += usize::from(call.number == libc::SYS_inotify_rm_watch);
@@ -181,17 +187,94 @@ fn a_waiter_that_loses_again_and_again_makes_room_for_its_rivals() {
     let mut rival = Peer::at(&sandbox.path());
     let mut traced = require_traced!(falling_asleep(&sandbox.path()));
     let mut naps = Vec::new();
-    for _ in 0..20 {
+    for lost in 0..20 {
         owner.must("unlock");
         rival.must("try_lock");
         std::mem::swap(&mut owner, &mut rival);
         let did = reaction(&mut traced);
         assert_eq!((did.attempts, did.watches, did.unwatches), (1, 1, 1), "{did:?}");
+        assert!(did.longest_nap <= lost * Duration::from_micros(200), "{lost}: {did:?}");
         naps.push(did.naps);
     }
     assert_eq!(naps[0], 0, "{naps:?}");
     // Some naps are so short that they are over before they begin.
     assert!(naps.iter().sum::<usize>() >= 10, "{naps:?}");
+}
+
+#[test]
+fn the_room_that_unrest_has_made_is_not_kept_for_rivals() {
+    let sandbox = Sandbox::new();
+    let mut owner = Peer::holding(&sandbox.path());
+    let mut rival = Peer::at(&sandbox.path());
+    let mut traced = require_traced!(falling_asleep(&sandbox.path()));
+    for _ in 0..9 {
+        set_mode(&sandbox.path(), 0o600);
+        reaction(&mut traced);
+    }
+    owner.must("unlock");
+    rival.must("try_lock");
+    reaction(&mut traced);
+    rival.must("unlock");
+    owner.must("try_lock");
+    let nap = reaction(&mut traced).longest_nap;
+    assert!(nap <= Duration::from_micros(200), "{nap:?}");
+}
+
+/// It is a second that is the matter, and takes one.
+#[test]
+fn after_a_second_without_news_no_room_is_made() {
+    let sandbox = Sandbox::new();
+    let _owner = Peer::holding(&sandbox.path());
+    let mut traced = require_traced!(falling_asleep(&sandbox.path()));
+    for _ in 0..9 {
+        set_mode(&sandbox.path(), 0o600);
+        reaction(&mut traced);
+    }
+    thread::sleep(Duration::from_millis(1001));
+    set_mode(&sandbox.path(), 0o600);
+    assert_eq!(reaction(&mut traced).naps, 0);
+}
+
+#[test]
+fn the_end_of_an_owner_that_a_look_at_its_file_has_hidden_is_not_missed() {
+    let sandbox = Sandbox::new();
+    let owner = Bystander::new();
+    sandbox.plant(record_of(owner.pid()));
+    let mut traced = require_traced!(falling_asleep(&sandbox.path()));
+    // It has seen the owner alive, and still has the kernel lock with which it looked.
+    let mut other = Traced::new(Peer::at(&sandbox.path())).unwrap();
+    let unlock = libc::LOCK_UN as u64;
+    let unlocks = |call: &Call| call.number == libc::SYS_flock && call.argument(1) == unlock;
+    assert!(other.run_to("try_lock", unlocks));
+    drop(owner);
+    assert!(traced.run_on_to(|call| call.number == libc::SYS_flock));
+    assert!(traced.run_on_to(|call| call.number == libc::SYS_clock_nanosleep || sleeps(call)));
+    let mut other = other.go_on();
+    assert!(other.answer().starts_with("Busy"));
+    assert_eq!(traced.go_on().answer(), "ok");
+}
+
+#[cfg(all(feature = "tokio", target_arch = "x86_64"))]
+#[test]
+fn an_async_waiter_takes_no_nap_that_is_shorter_than_its_clock_can_tell() {
+    let sandbox = Sandbox::new();
+    let mut owner = Peer::holding(&sandbox.path());
+    let mut rival = Peer::at(&sandbox.path());
+    let sleeps = |call: &Call| call.number == libc::SYS_epoll_wait && call.argument(3) != 0;
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+    assert!(traced.run_to("wait_async", sleeps));
+    // By then it would make room for as many, less than a tick each.
+    for _ in 0..5 {
+        owner.must("unlock");
+        rival.must("try_lock");
+        std::mem::swap(&mut owner, &mut rival);
+        let mut attempts = 0;
+        assert!(traced.run_on_to(|call| {
+            attempts += u32::from(call.number == libc::SYS_flock);
+            sleeps(call)
+        }));
+        assert_eq!(attempts, 1);
+    }
 }
 
 #[test]

@@ -112,11 +112,12 @@ impl RetryPolicyBuilder {
     /// to the same sleep: it neither counts towards `max_attempts` nor makes the next delay longer.
     ///
     /// So that a crowd does not try all at once, a run that was woken in vain waits for a random time after the
-    /// next news: up to 0.2 ms for each time that another one was quicker, 6.4 ms at the most. Where nothing
-    /// shows that the lock changed hands, as with a file that only changes or a lock that is kept elsewhere,
-    /// this doubles each time, up to 26 ms: some 80 attempts a second. News that comes a second after the last
-    /// is answered at once. A killed owner closes its file before it is dead; so after a close, a run waits for
-    /// that, but no more than 1 ms on top, and then tries again after 8, 64 and 512 ms.
+    /// next news: up to 0.2 ms for each time that another one was quicker, 6.4 ms at the most, and one time in
+    /// four not at all. Where nothing shows that the lock changed hands, as with a file that only changes or a
+    /// lock that is kept elsewhere, this doubles each time, up to 26 ms: some 80 attempts a second. News that
+    /// comes a second after the last is answered at once. A killed owner closes its file before it is dead; so
+    /// after a close, a run waits for that, but no more than 1 ms on top, and then tries again after 8, 64 and
+    /// 512 ms.
     ///
     /// # Platform-specific behavior
     ///

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
 
 use crate::retry::progress::Sleep;
 use crate::retry::watch::{Listen, News, Renewed};
@@ -26,6 +26,10 @@ const MAX_ROOM_FOR_RIVALS: u32 = 32;
 /// And if it is not rivals that are behind the news, but a file that changes all the time. In this way it
 /// brings about some 80 attempts a second.
 const MAX_ROOM: u32 = 128;
+
+/// One time in so many a run makes no room. There may be but one rival, who locks again so soon after each release
+/// that whoever is a moment late never gets the lock.
+const AT_ONCE: u32 = 4;
 
 /// After so long without news, others are believed to have gone.
 const FORGETS_AFTER: Duration = Duration::from_secs(1);
@@ -178,6 +182,9 @@ impl<S: Fn() -> Option<Watch>> Wake<S> {
             return Duration::ZERO;
         }
         let random = self.random.get_or_insert_with(SmallRng::from_entropy);
+        if self.room <= MAX_ROOM_FOR_RIVALS && random.gen_ratio(1, AT_ONCE) {
+            return Duration::ZERO;
+        }
         Jitter::Full.spread(APART * self.room, random)
     }
 }

@@ -187,7 +187,7 @@ fn a_waiter_that_loses_again_and_again_makes_room_for_its_rivals() {
     let mut rival = Peer::at(&sandbox.path());
     let mut traced = require_traced!(falling_asleep(&sandbox.path()));
     let mut naps = Vec::new();
-    for lost in 0..20 {
+    for lost in 0..60 {
         owner.must("unlock");
         rival.must("try_lock");
         std::mem::swap(&mut owner, &mut rival);
@@ -197,8 +197,9 @@ fn a_waiter_that_loses_again_and_again_makes_room_for_its_rivals() {
         naps.push(did.naps);
     }
     assert_eq!(naps[0], 0, "{naps:?}");
-    // Some naps are so short that they are over before they begin.
-    assert!(naps.iter().sum::<usize>() >= 10, "{naps:?}");
+    // Three of four, of 59. What is outside comes once in 100,000 times.
+    let naps: usize = naps.iter().sum();
+    assert!((20..=56).contains(&naps), "{naps}");
 }
 
 #[test]

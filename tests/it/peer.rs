@@ -74,7 +74,7 @@ impl Peer {
 
     /// Gives it a command without waiting for the answer.
     pub fn tell(&mut self, command: &str) {
-        writeln!(self.commands.as_mut().unwrap(), "{command}").unwrap();
+        pass_on(command, self.commands.as_mut().unwrap());
     }
 
     pub fn answer(&mut self) -> String {
@@ -152,6 +152,11 @@ fn peer() {
     state.obey(BufReader::new(io::stdin()));
 }
 
+/// In one write: who is traced and read half a line would be taken for carrying out the command.
+fn pass_on(command: &str, pipe: &mut impl Write) {
+    pipe.write_all(format!("{command}\n").as_bytes()).unwrap();
+}
+
 fn answer(text: &str) {
     let mut stdout = io::stdout().lock();
     stdout.write_all(format!("{ANSWER}{text}\n").as_bytes()).unwrap();
@@ -177,7 +182,7 @@ impl State {
             let line = line.unwrap();
             match line.strip_prefix("child ") {
                 // The child answers in our place.
-                Some(command) => writeln!(self.child.as_mut().unwrap().1, "{command}").unwrap(),
+                Some(command) => pass_on(command, &mut self.child.as_mut().unwrap().1),
                 None if line == "traceme" => trace_me(),
                 None if line == "stay" => stay(),
                 None if line == "go_on_in_a_thread" => self.go_on_in_a_thread(),

@@ -178,6 +178,7 @@ impl Call {
     }
 
     /// The timespec that this argument points to.
+    #[cfg_attr(not(feature = "retry"), expect(dead_code, reason = "only who waits has one"))]
     pub fn timespec(&self, index: usize) -> Duration {
         let word = |offset| {
             let address = self.argument(index) + offset;

@@ -1,7 +1,17 @@
 //! What can go wrong, and whether it goes away by itself.
 
+use std::fmt::{self, Write as _};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::process;
+
+use nix::errno::Errno;
+
+use crate::owner;
+
+/// The action of an [`Error::Io`] that came from flock(2).
+pub(crate) const TAKE_KERNEL_LOCK: &str = "take the kernel lock of";
 
 /// Why a lock could not be taken, kept, released or read.
 ///
@@ -10,15 +20,16 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Somebody owns the lock. Temporary.
-    #[error("{}", busy(path, *pid, *kernel_locked))]
+    /// Another guard, process or program holds the lock. Temporary.
+    #[error("{}", busy(&Shown(path), *pid, *kernel_locked))]
     Busy {
         /// The lock file.
         path: PathBuf,
         /// The recorded owner; `None` if the record holds no valid pid, as when `flock(1)` holds the lock.
         ///
-        /// With a kernel lock this is what the record says and not checked further: a killed owner's
-        /// forked child can hold on to the lock, and the dead owner is then named.
+        /// With a kernel lock this is what the record says and not checked further. The recorded process may
+        /// have ended while a child that it forked holds on to the lock, the pid may be one of another pid
+        /// namespace, and what holds the lock can be a reader, or another attempt that looks at a stale file.
         pid: Option<u32>,
         /// Whether the lock is held in the kernel, and so ends with its process at the latest. If not,
         /// all that speaks for the owner is the record, which names a running process.
@@ -26,28 +37,28 @@ pub enum Error {
     },
 
     /// The file came and went each time `try_lock` looked at it. Temporary.
-    #[error("{} came and went on every try", path.display())]
+    #[error("{} came and went on every try", Shown(path))]
     NotExist {
         /// The lock file.
         path: PathBuf,
     },
 
     /// The path is relative, does not end in a file name, or holds a NUL byte.
-    #[error("{path:?} is not an absolute path to a file")]
+    #[error("{}", need_abs_path(path))]
     NeedAbsPath {
         /// The path as it was given.
         path: PathBuf,
     },
 
     /// The record holds no valid pid.
-    #[error("{} holds no valid pid", path.display())]
+    #[error("{} holds no valid pid", Shown(path))]
     InvalidPid {
         /// The lock file.
         path: PathBuf,
     },
 
     /// The recorded owner does not run any more.
-    #[error("{} names process {pid}, which is dead", path.display())]
+    #[error("{} names process {pid}, which is dead", Shown(path))]
     DeadOwner {
         /// The lock file.
         path: PathBuf,
@@ -55,15 +66,19 @@ pub enum Error {
         pid: u32,
     },
 
-    /// Another program removed, replaced or overwrote the lock file while the guard held the lock.
-    #[error("{} was removed, replaced or overwritten while it was locked", path.display())]
+    /// The file is not what the guard left there: another program removed, replaced or overwrote it while
+    /// the guard held the lock, or a forked child has adopted the lock.
+    #[error(
+        "{} was removed, replaced or overwritten while it was locked, or a forked child has adopted it",
+        Shown(path)
+    )]
     RogueDeletion {
         /// The lock file.
         path: PathBuf,
     },
 
     /// The guard belongs to the process that this one was forked from.
-    #[error("{} is locked by process {pid}, and this one must adopt the lock first", path.display())]
+    #[error("{} is locked by process {pid}, and this one must adopt the lock first", Shown(path))]
     NotAdopted {
         /// The lock file.
         path: PathBuf,
@@ -72,14 +87,16 @@ pub enum Error {
     },
 
     /// The path names a directory, a symlink, a fifo, a socket or a device.
-    #[error("{} is not a regular file", path.display())]
+    #[error("{} is {found} and not a regular file", Shown(path))]
     NotAFile {
-        /// What was found in the lock file's place.
+        /// The path of the lock.
         path: PathBuf,
+        /// What was found there, with its article: `a directory`.
+        found: &'static str,
     },
 
     /// The operating system refused a step.
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {}{}", Shown(path), remedy(action, source))]
     Io {
         /// What was being done, as a verb: `open`, `create`, …
         action: &'static str,
@@ -90,33 +107,81 @@ pub enum Error {
     },
 }
 
-fn busy(path: &Path, pid: Option<u32>, kernel_locked: bool) -> String {
-    let path = path.display();
+/// A path in a line of text: a newline or an escape sequence in it shows as such.
+struct Shown<'a>(&'a Path);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.to_string_lossy().chars().try_for_each(|char| {
+            if char.is_control() {
+                write!(f, "{}", char.escape_default())
+            } else {
+                f.write_char(char)
+            }
+        })
+    }
+}
+
+/// What can be said truly: a recorded pid is looked up when the text is made, in our own pid namespace.
+fn busy(path: &Shown<'_>, pid: Option<u32>, kernel_locked: bool) -> String {
     match pid {
-        Some(pid) if kernel_locked => format!("{path} is locked by process {pid}"),
-        Some(pid) => format!(
+        None => format!(
+            "{path} is locked by a process that recorded no pid; `fuser` or `lsof` on the file shows which"
+        ),
+        Some(pid) if !kernel_locked => format!(
             "{path} names the running process {pid} as its owner, without a kernel lock; \
              if that is not the owner, remove the file or use kernel_lock_only"
         ),
-        None => format!("{path} is locked by a process that recorded no pid; lslocks(8) finds it"),
+        Some(pid) if pid == process::id() => format!(
+            "{path} is locked by this process ({pid}), or by the one with its pid in another container"
+        ),
+        Some(pid) if owner::is_alive(pid) => format!("{path} is locked by process {pid}"),
+        Some(pid) => format!(
+            "{path} is locked, but its recorded process {pid} has ended, and a child of it or a reader holds \
+             the kernel lock, or it runs in another container; `fuser` or `lsof` on the file shows which"
+        ),
+    }
+}
+
+fn need_abs_path(path: &Path) -> String {
+    let what = if path.as_os_str().as_bytes().contains(&0) {
+        "holds a NUL byte"
+    } else if path.starts_with("~") {
+        "is relative: `~` is for the shell to expand, so pass an absolute path"
+    } else if path.is_absolute() {
+        "does not end in the name of a file"
+    } else {
+        "is relative; std::path::absolute makes it absolute"
+    };
+    format!("`{}` {what}", Shown(path))
+}
+
+/// What the system's own words do not say.
+fn remedy(action: &str, source: &io::Error) -> &'static str {
+    match source.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::ENOLCK) if action == TAKE_KERNEL_LOCK => {
+            ", whose file system has no flock(2), or no server for it: use another directory"
+        }
+        _ => "",
     }
 }
 
 impl Error {
     /// Whether trying again later can help: true for [`Busy`](Error::Busy) and
-    /// [`NotExist`](Error::NotExist).
+    /// [`NotExist`](Error::NotExist), and for [`Io`](Error::Io) where another program holds a lease on the
+    /// file (`EWOULDBLOCK`).
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        match self {
-            Error::Busy { .. } | Error::NotExist { .. } => true,
-            Error::NeedAbsPath { .. }
-            | Error::InvalidPid { .. }
-            | Error::DeadOwner { .. }
-            | Error::RogueDeletion { .. }
-            | Error::NotAdopted { .. }
-            | Error::NotAFile { .. }
-            | Error::Io { .. } => false,
-        }
+        self.io_kind() == io::ErrorKind::WouldBlock
+    }
+
+    /// Whether a busy neighbour is the likely cause, and the next look can differ: NFS says EBUSY of an unlink
+    /// while another one is under way, and open(2) says EWOULDBLOCK of a file whose lease it revokes.
+    pub(crate) fn is_of_a_moment(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if matches!(
+            source.kind(),
+            io::ErrorKind::ResourceBusy | io::ErrorKind::WouldBlock
+        ))
     }
 
     /// The nearest thing that `std::io` has a word for.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::inode::{self, Inode};
-use crate::owner::{self, Record};
+use crate::owner::{Content, Record};
 
 /// The lock, held until this value is dropped.
 ///
@@ -122,12 +122,12 @@ impl LockGuard {
         if pid == self.pid {
             return Ok(());
         }
-        // Overwrite, then cut: a reader between the two finds our pid and a second line, which it
-        // ignores. The other way round it would find an empty record.
-        let record = Record::of(pid);
-        self.file.write_all_at(record.as_bytes(), 0).map_err(Error::io("write", &self.path))?;
+        // Empty it, then write in one call: a reader finds the old pid, nothing, or ours. A shorter record
+        // over a longer one would show it a third.
+        self.file.set_len(0).map_err(Error::io("truncate", &self.path))?;
         self.pid = pid;
-        self.file.set_len(record.as_bytes().len() as u64).map_err(Error::io("truncate", &self.path))
+        let record = Record::of(pid);
+        self.file.write_all_at(record.as_bytes(), 0).map_err(Error::io("write", &self.path))
     }
 
     /// Releases the lock and removes the file, and says how it went.
@@ -196,10 +196,8 @@ impl LockGuard {
     }
 
     fn check_record(&self) -> Result<(), Error> {
-        match owner::recorded_pid(&self.file).map_err(Error::io("read", &self.path))? {
-            Some(pid) if pid == self.pid => Ok(()),
-            _ => Err(self.rogue_deletion()),
-        }
+        let content = Content::of(&self.file).map_err(Error::io("read", &self.path))?;
+        if content.pid() == Some(self.pid) { Ok(()) } else { Err(self.rogue_deletion()) }
     }
 
     fn check_name(&self) -> Result<(), Error> {

@@ -1,19 +1,21 @@
 //! What is already there: opened safely, and asked for its kernel lock.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, SFlag, fstat, lstat};
 
-use crate::error::Error;
-use crate::inode::{self, Inode};
-use crate::owner;
+use crate::error::{Error, TAKE_KERNEL_LOCK};
+use crate::inode;
+use crate::owner::Content;
 
 /// What one look at a path found.
+#[expect(clippy::large_enum_variant, reason = "it stays on the stack, for one turn")]
 pub(crate) enum Look {
     /// Nothing.
     Absent,
@@ -25,9 +27,11 @@ pub(crate) enum Look {
     Unlocked(Incumbent),
 }
 
-/// A lock file that was there before us.
+/// A lock file that was there before us, with its kernel lock.
 pub(crate) struct Incumbent {
     file: File,
+    stat: FileStat,
+    content: Content,
     /// Whether we hold its kernel lock.
     locked: bool,
 }
@@ -35,16 +39,15 @@ pub(crate) struct Incumbent {
 /// Looks at `path` and tries the kernel lock of what it finds.
 pub(crate) fn look(path: &Path) -> Result<Look, Error> {
     match look_with(path, Access::Read) {
-        Err(error) if is_stale_handle(&error) => Ok(Look::Departed),
+        Err(error) if is_gone(&error) => Ok(Look::Departed),
         looked => looked,
     }
 }
 
-/// NFS says ESTALE of a file that another machine has removed since it was opened. Said of the open
-/// itself, it is the directory that is gone.
-fn is_stale_handle(error: &Error) -> bool {
-    matches!(error, Error::Io { action, source, .. }
-        if *action != "open" && source.raw_os_error() == Some(Errno::ESTALE as i32))
+/// Whether the file went after it was opened. The open itself says ENOENT where there is no file, and
+/// ESTALE where the directory is gone.
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Io { action, source, .. } if *action != "open" && inode::is_gone(source))
 }
 
 fn look_with(path: &Path, access: Access) -> Result<Look, Error> {
@@ -52,22 +55,28 @@ fn look_with(path: &Path, access: Access) -> Result<Look, Error> {
         return Ok(Look::Absent);
     };
     let locked = inode::try_kernel_lock(&file);
-    let incumbent = Incumbent { locked: matches!(locked, Ok(true)), file };
-    let metadata = incumbent.metadata(path)?;
+    let stat = examine(&file, path)?;
     match locked {
-        Ok(true) => Ok(Look::Unlocked(incumbent)),
         // Another waiter may be probing a file that its owner has just removed. That lock says nothing
         // about the path, and would make us report an owner where there is none. The count is read after
         // the lock was refused, or it would prove nothing. To compare the path's inode would also cover a
         // file with a second name, at the price of a system call in every refused attempt; as it is, a
         // waiter can be told `Busy` once too often there (tests/model/limits.rs).
-        Ok(false) if metadata.nlink() == 0 => Ok(Look::Departed),
-        Ok(false) => Ok(Look::Locked { pid: owner::recorded_pid(&incumbent.file).unwrap_or(None) }),
+        Ok(_) if stat.st_nlink == 0 => Ok(Look::Departed),
+        Ok(true) => {
+            let content = read(&file, path).inspect_err(|_| drop(file.unlock()))?;
+            Ok(Look::Unlocked(Incumbent { file, stat, content, locked: true }))
+        }
+        Ok(false) => match read(&file, path) {
+            Err(error) if is_gone(&error) => Ok(Look::Departed),
+            // cifs does not let others read what is locked.
+            content => Ok(Look::Locked { pid: content.ok().and_then(|content| content.pid()) }),
+        },
         Err(error) if access == Access::Read && wants_a_writable_file(&error) => {
             LOOKS_WRITE.store(true, Ordering::Relaxed);
             look_with(path, Access::ReadWrite)
         }
-        Err(error) => Err(Error::io("take the kernel lock of", path)(error)),
+        Err(error) => Err(Error::io(TAKE_KERNEL_LOCK, path)(error)),
     }
 }
 
@@ -85,11 +94,13 @@ pub(crate) fn recorded_pid(path: &Path) -> Result<Option<u32>, Error> {
     let Some(file) = open(path, Access::Read)? else {
         return Ok(None);
     };
-    let incumbent = Incumbent { file, locked: false };
-    incumbent.metadata(path)?;
-    match incumbent.recorded_pid(path)? {
-        Some(pid) => Ok(Some(pid)),
-        None => Err(Error::InvalidPid { path: path.to_owned() }),
+    match examine(&file, path).and_then(|_| read(&file, path)) {
+        Ok(content) => match content.pid() {
+            Some(pid) => Ok(Some(pid)),
+            None => Err(Error::InvalidPid { path: path.to_owned() }),
+        },
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -120,43 +131,56 @@ fn open(path: &Path, access: Access) -> Result<Option<File>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => {
             // A symlink says ELOOP, EMLINK or EFTYPE, by system; a socket ENXIO or EOPNOTSUPP.
-            if let Ok(metadata) = fs::symlink_metadata(path) {
-                check_regular(path, &metadata)?;
+            if let Ok(stat) = lstat(path) {
+                check_regular(path, &stat)?;
             }
             Err(Error::io("open", path)(error))
         }
     }
 }
 
-fn check_regular(path: &Path, metadata: &Metadata) -> Result<(), Error> {
-    if metadata.is_file() { Ok(()) } else { Err(Error::NotAFile { path: path.to_owned() }) }
+/// What the file is, once it is known to be a regular one.
+fn examine(file: &File, path: &Path) -> Result<FileStat, Error> {
+    let stat = fstat(file).map_err(|errno| Error::io("examine", path)(errno.into()))?;
+    check_regular(path, &stat)?;
+    Ok(stat)
+}
+
+fn check_regular(path: &Path, stat: &FileStat) -> Result<(), Error> {
+    let found = match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFREG => return Ok(()),
+        SFlag::S_IFDIR => "a directory",
+        SFlag::S_IFLNK => "a symbolic link",
+        SFlag::S_IFIFO => "a fifo",
+        SFlag::S_IFSOCK => "a socket",
+        _ => "a device",
+    };
+    Err(Error::NotAFile { path: path.to_owned(), found })
+}
+
+fn read(file: &File, path: &Path) -> Result<Content, Error> {
+    Content::of(file).map_err(Error::io("read", path))
 }
 
 impl Incumbent {
-    /// Its metadata, once it is known to be a regular file.
-    fn metadata(&self, path: &Path) -> Result<Metadata, Error> {
-        let metadata = self.file.metadata().map_err(Error::io("examine", path))?;
-        check_regular(path, &metadata)?;
-        Ok(metadata)
-    }
-
     /// The pid in its record, if it is a valid one.
-    pub(crate) fn recorded_pid(&self, path: &Path) -> Result<Option<u32>, Error> {
-        owner::recorded_pid(&self.file).map_err(Error::io("read", path))
+    pub(crate) fn recorded_pid(&self) -> Option<u32> {
+        self.content.pid()
     }
 
-    /// Removes its name, unless the path names another file by now.
+    /// Removes its name; `false` if the path names another file by now.
     ///
-    /// The check and its place are what mutual exclusion rests on: only the holder of the kernel lock
-    /// on the inode that the path names may remove the name. We hold the lock, so once the path names
-    /// this inode, nobody but us may take the name away.
-    pub(crate) fn remove(self, path: &Path) -> Result<(), Error> {
-        let inode = Inode::of(&self.metadata(path)?);
-        if !inode.is_named_by(path).map_err(Error::io("examine", path))? {
-            return Ok(());
+    /// The proof and its place are what mutual exclusion rests on: only the process that holds the kernel
+    /// lock on a file may unlink it. We hold the lock, so once the path is known to name this file, no
+    /// process of ours takes the name away but us.
+    pub(crate) fn remove(mut self, path: &Path) -> Result<bool, Error> {
+        if !inode::is_named(&self.file, &self.stat, path).map_err(Error::io("examine", path))? {
+            return Ok(false);
         }
         inode::remove(path).map_err(Error::io("remove the stale", path))?;
-        Ok(())
+        // Nobody can reach the file any more.
+        self.locked = false;
+        Ok(true)
     }
 }
 

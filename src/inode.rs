@@ -1,30 +1,91 @@
-//! An open file's inode: which one it is, its name, and its kernel lock.
+//! An open file's inode: which one it is, whether it still has its name, its kernel lock, and whether its
+//! file system is one of this machine.
 
-use std::fs::{self, File, Metadata, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// What tells one inode from another for as long as it is open.
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::libc::{dev_t, ino_t};
+use nix::sys::stat::{FileStat, fstatat, lstat};
+
+/// What tells one inode from another for as long as it is open, on a local file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Inode {
-    dev: u64,
-    ino: u64,
+    device: dev_t,
+    number: ino_t,
 }
 
 impl Inode {
-    pub(crate) fn of(metadata: &Metadata) -> Inode {
-        Inode { dev: metadata.dev(), ino: metadata.ino() }
+    pub(crate) fn of(stat: &FileStat) -> Inode {
+        Inode { device: stat.st_dev, number: stat.st_ino }
     }
 
-    /// Whether `path` names this inode now.
+    /// Whether `path` names an inode with these numbers now.
     pub(crate) fn is_named_by(self, path: &Path) -> io::Result<bool> {
-        match fs::symlink_metadata(path) {
-            Ok(metadata) => Ok(Inode::of(&metadata) == self),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        self.is(lstat(path))
+    }
+
+    /// As [`is_named_by`](Self::is_named_by), but a network client must not answer from its cache: NFS asks
+    /// its server when a directory is opened.
+    fn is_named_afresh_by(self, path: &Path) -> io::Result<bool> {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(OFlag::O_DIRECTORY.bits());
+        match options.open(directory_of(path)) {
+            Ok(directory) => {
+                let name = path.file_name().unwrap_or_default();
+                self.is(fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW))
+            }
+            // A directory that may be searched but not listed.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.is_named_by(path),
             Err(error) => Err(error),
         }
     }
+
+    fn is(self, found: nix::Result<FileStat>) -> io::Result<bool> {
+        match found {
+            Ok(stat) => Ok(Inode::of(&stat) == self),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+/// Whether `path` still names `file`, whose kernel lock we hold and whose `stat` was read since.
+///
+/// Only this proof allows a process to remove the name, or to call itself the owner of a file that had
+/// the name before it had the lock. On a local file system the numbers are proof enough. Elsewhere:
+///
+/// - A FUSE server uses an inode number again while a removed file is still open. So the kernel is
+///   asked what it calls our open file: it says `NAME (deleted)`, or the name that NFS gives to an open
+///   file that is removed (`.nfsXXXX`), whose link count stays 1.
+/// - The kernel knows nothing of a removal by another client or through another mount. So the
+///   directory is opened and the name looked up anew.
+pub(crate) fn is_named(file: &File, stat: &FileStat, path: &Path) -> io::Result<bool> {
+    let inode = Inode::of(stat);
+    let named = match stat.st_nlink {
+        0 => Ok(false),
+        _ if is_local(file) => inode.is_named_by(path),
+        _ if !has_name(file, path) => Ok(false),
+        _ => inode.is_named_afresh_by(path),
+    };
+    match named {
+        Err(error) if is_gone(&error) => Ok(false),
+        named => named,
+    }
+}
+
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    path.parent().expect("an absolute path with a file name has a parent")
+}
+
+/// Whether a call failed because the file that it was made on is gone. 9p and sshfs say ENOENT of an open
+/// file that was removed, NFS says ESTALE of one that another machine removed.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    [Errno::ENOENT, Errno::ESTALE].iter().any(|&errno| error.raw_os_error() == Some(errno as i32))
 }
 
 /// Removes the name `path`; `false` if it was gone already.
@@ -49,8 +110,50 @@ pub(crate) fn try_kernel_lock(file: &File) -> io::Result<bool> {
         match file.try_lock() {
             Ok(()) => return Ok(true),
             Err(TryLockError::WouldBlock) => return Ok(false),
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::Error(error)) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                // cifs, which turns flock(2) into a lock of its server's, says EACCES.
+                io::ErrorKind::PermissionDenied => return Ok(false),
+                _ => return Err(error),
+            },
         }
     }
+}
+
+/// Whether the kernel's own name for an open file is the last part of `path`, whatever the case, since not
+/// every file system tells cases apart.
+fn has_name(file: &File, path: &Path) -> bool {
+    let Ok(link) = fs::read_link(proc_link(file)) else {
+        return true; // Without /proc the numbers have to do.
+    };
+    let lowercase =
+        |path: &Path| path.file_name().map(|name| name.to_string_lossy().to_lowercase());
+    lowercase(&link) == lowercase(path)
+}
+
+/// The link in /proc to an open file.
+///
+/// `thread-self` and not `self`: that one shows the descriptors of the process's first thread, and a thread
+/// that has called unshare(2) with `CLONE_FILES` has its own.
+pub(crate) fn proc_link(file: &File) -> String {
+    format!("/proc/thread-self/fd/{}", file.as_raw_fd())
+}
+
+/// Whether `file` is on a file system that is known to be this machine's own: there an inode keeps its
+/// number while it is open, and all processes that can reach it share its kernel lock.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn is_local(file: &File) -> bool {
+    // statfs(2): ext2 to ext4, xfs, btrfs, f2fs; tmpfs, ramfs; overlay; zfs, bcachefs.
+    const DISKS: [u32; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010];
+    const OTHERS: [u32; 5] = [0x0102_1994, 0x8584_58F6, 0x794C_7630, 0x2FC1_2FC1, 0xCA45_1A4E];
+    #[expect(clippy::cast_possible_truncation, reason = "it has 32 bits, in a type of any width")]
+    #[expect(clippy::cast_sign_loss, reason = "and, on some platforms, a sign")]
+    nix::sys::statfs::fstatfs(file)
+        .map(|stat| stat.filesystem_type().0 as u32)
+        .is_ok_and(|number| DISKS.contains(&number) || OTHERS.contains(&number))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn is_local(_file: &File) -> bool {
+    false
 }

@@ -94,9 +94,9 @@ mod lockfile;
 mod publish;
 mod incumbent;
 mod guard;
-mod inode;
-mod owner;
 mod error;
+mod owner;
+mod inode;
 
 pub use error::Error;
 pub use guard::LockGuard;

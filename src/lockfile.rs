@@ -142,30 +142,40 @@ impl Lockfile {
     /// # }
     /// ```
     pub fn try_lock(&self) -> Result<LockGuard, Error> {
+        let mut obstacle = None;
         for _ in 0..MAX_LOOKS {
-            // Steps 1 and 2: look at what is there, and try its kernel lock.
-            match incumbent::look(&self.path)? {
-                Look::Departed => {}
-                Look::Locked { pid } => return Err(self.busy(pid, true)),
-                Look::Unlocked(incumbent) => {
-                    if !self.kernel_lock_only
-                        && let Some(pid) = incumbent.recorded_pid(&self.path)?
-                        && is_owned_without_kernel_lock(pid)
-                    {
-                        return Err(self.busy(Some(pid), false));
-                    }
-                    // Step 3: it is stale.
-                    incumbent.remove(&self.path)?;
+            match self.try_once() {
+                Ok(Some(guard)) => return Ok(guard),
+                Ok(None) => obstacle = None,
+                Err(error) if error.is_of_a_moment() => obstacle = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(obstacle.unwrap_or_else(|| Error::NotExist { path: self.path.to_path_buf() }))
+    }
+
+    /// One turn of the protocol; `None` if another process has got on with its own work meanwhile.
+    fn try_once(&self) -> Result<Option<LockGuard>, Error> {
+        // Steps 1 and 2: look at what is there, and try its kernel lock.
+        match incumbent::look(&self.path)? {
+            Look::Absent => {}
+            Look::Departed => return Ok(None),
+            Look::Locked { pid } => return Err(self.busy(pid, true)),
+            Look::Unlocked(incumbent) => {
+                if !self.kernel_lock_only
+                    && let Some(pid) = incumbent.recorded_pid()
+                    && is_owned_without_kernel_lock(pid)
+                {
+                    return Err(self.busy(Some(pid), false));
                 }
-                Look::Absent => {
-                    // Step 4: publish ours.
-                    if let Some(guard) = publish(&self.path, self.mode)? {
-                        return Ok(guard);
-                    }
+                // Step 3: it is stale. Remove it.
+                if !incumbent.remove(&self.path)? {
+                    return Ok(None);
                 }
             }
         }
-        Err(Error::NotExist { path: self.path.to_path_buf() })
+        // Step 4: nothing is there. Publish ours.
+        publish(&self.path, self.mode)
     }
 
     /// Reads who owns the lock, by the record alone; `None` if there is no file.

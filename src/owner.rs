@@ -34,15 +34,27 @@ impl Record {
     }
 }
 
-/// The pid in the record of `file`, if it is a valid one.
-pub(crate) fn recorded_pid(file: &File) -> io::Result<Option<u32>> {
-    let mut buffer = [0; READ_MAX_BYTES];
-    loop {
-        match file.read_at(&mut buffer, 0) {
-            Ok(len) => return Ok(parse(&buffer[..len])),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+/// What a file holds, or the beginning of it.
+pub(crate) struct Content {
+    bytes: [u8; READ_MAX_BYTES],
+    len: usize,
+}
+
+impl Content {
+    pub(crate) fn of(file: &File) -> io::Result<Content> {
+        let mut bytes = [0; READ_MAX_BYTES];
+        loop {
+            match file.read_at(&mut bytes, 0) {
+                Ok(len) => return Ok(Content { bytes, len }),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
+    }
+
+    /// The recorded pid, if it is a valid one.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        parse(&self.bytes[..self.len])
     }
 }
 
@@ -87,12 +99,22 @@ mod proc {
     use std::io::Read as _;
     use std::process;
 
+    /// A process seen in the moment when it is reaped has no threads left, and neither has one that another
+    /// of its threads has just called execve(2) in, if its status was opened before. Look again.
+    const MAX_LOOKS: usize = 100;
+
     pub(super) fn is_dead(pid: u32) -> bool {
-        match Status::read(pid) {
-            Some(status) => status.is_not_a_running_process(pid) && shows_our_namespace(),
-            // Hidden from us, unless a zombie has been reaped since it was seen to exist.
-            None => !super::exists(pid),
+        for _ in 0..MAX_LOOKS {
+            match Status::read(pid) {
+                Some(status) if status.field("Threads:") == Some("0") => {}
+                Some(status) => {
+                    return status.is_not_a_running_process(pid) && shows_our_namespace();
+                }
+                // Hidden from us, unless a zombie has been reaped since it was seen to exist.
+                None => return !super::exists(pid),
+            }
         }
+        false
     }
 
     /// A /proc that was mounted for another pid namespace numbers other processes, and lists us under
@@ -116,7 +138,7 @@ mod proc {
             let is_thread = self.field("Tgid:").is_some_and(|tgid| tgid != pid.to_string());
             // A running process whose first thread has ended shows as a zombie with further threads.
             let is_zombie = self.field("State:").is_some_and(|state| state.starts_with(['Z', 'X']))
-                && self.field("Threads:").is_some_and(|count| matches!(count, "0" | "1"));
+                && self.field("Threads:") == Some("1");
             is_thread || is_zombie
         }
 

@@ -1,34 +1,70 @@
-//! Putting a lock file of ours in place: locked and fully written before it has its name.
+//! Putting a lock file of ours in place.
+//!
+//! Never by the link or rename of a file with another name: on sshfs, bindfs, mergerfs, unionfs-fuse,
+//! ntfs-3g and 9p the new name is a new inode to the kernel, and the kernel lock stays with the old one.
 
-mod temporary;
+mod exclusive;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod unnamed;
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::process;
 use std::sync::Arc;
 
-use crate::error::Error;
+use nix::sys::stat::{FileStat, fstat};
+
+use crate::error::{Error, TAKE_KERNEL_LOCK};
 use crate::guard::LockGuard;
 use crate::inode::{self, Inode};
 use crate::owner::Record;
 
-/// Puts a lock file at `path`; `None` if somebody was faster.
-///
-/// No peer ever sees the name with an empty or half-written record, or without its kernel lock.
+/// Puts a lock file at `path`; `None` if another process was faster.
 pub(crate) fn publish(path: &Arc<Path>, mode: u32) -> Result<Option<LockGuard>, Error> {
-    if let Some(file) = unnamed::create(path, mode)? {
-        let Some(candidate) = Candidate::prepare(file, path, mode)? else {
-            return Ok(None);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    match unnamed::publish(path, mode)? {
+        unnamed::Unnamed::Owned(guard) => return Ok(Some(guard)),
+        unnamed::Unnamed::Taken => return Ok(None),
+        unnamed::Unnamed::Unsupported => {}
+    }
+    exclusive::publish(path, mode)
+}
+
+/// A new file of ours whose kernel lock we hold.
+struct Candidate {
+    file: File,
+    stat: FileStat,
+}
+
+impl Candidate {
+    /// `None` if another process was quicker with the kernel lock, or has removed the file.
+    fn lock(file: File, path: &Path) -> Result<Option<Candidate>, Error> {
+        let locked = match inode::try_kernel_lock(&file) {
+            Ok(true) => fstat(&file).map(Some).map_err(io::Error::from),
+            Ok(false) => Ok(None),
+            Err(error) => Err(error),
         };
-        match unnamed::link(&candidate.file, path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
-            linked => return candidate.settle(path, linked),
+        match locked {
+            Ok(stat) => Ok(stat.map(|stat| Candidate { file, stat })),
+            Err(error) if inode::is_gone(&error) => Ok(None),
+            Err(error) => Err(Error::io(TAKE_KERNEL_LOCK, path)(error)),
         }
     }
-    temporary::publish(path, mode)
+
+    /// Writes the record, and makes the mode what was asked for.
+    fn fill(&mut self, pid: u32, mode: u32) -> io::Result<()> {
+        self.file.write_all(Record::of(pid).as_bytes())?;
+        if self.stat.st_mode & 0o7777 != mode {
+            // The umask took bits away. Where the file system knows no modes, its own have to do.
+            let _ = self.file.set_permissions(Permissions::from_mode(mode));
+        }
+        Ok(())
+    }
+
+    fn into_guard(self, path: &Arc<Path>, pid: u32) -> LockGuard {
+        LockGuard::new(Arc::clone(path), self.file, Inode::of(&self.stat), pid)
+    }
 }
 
 /// How both ways of publishing create their file.
@@ -36,47 +72,4 @@ fn create_options(mode: u32) -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(mode);
     options
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().expect("an absolute path with a file name has a parent")
-}
-
-/// A lock file of ours with its kernel lock held and its record written, not yet under its name.
-struct Candidate {
-    file: File,
-    inode: Inode,
-    pid: u32,
-}
-
-impl Candidate {
-    /// `None` if somebody else holds the kernel lock of the new file.
-    fn prepare(mut file: File, path: &Path, mode: u32) -> Result<Option<Candidate>, Error> {
-        if !inode::try_kernel_lock(&file).map_err(Error::io("take the kernel lock of", path))? {
-            return Ok(None);
-        }
-        let pid = process::id();
-        file.write_all(Record::of(pid).as_bytes()).map_err(Error::io("write", path))?;
-        let metadata = file.metadata().map_err(Error::io("examine", path))?;
-        if metadata.mode() & 0o7777 != mode {
-            // The umask took bits away. Where the file system knows no modes, its own have to do.
-            let _ = file.set_permissions(Permissions::from_mode(mode));
-        }
-        Ok(Some(Candidate { inode: Inode::of(&metadata), file, pid }))
-    }
-
-    /// What giving the file its name came to.
-    fn settle(self, path: &Arc<Path>, named: io::Result<()>) -> Result<Option<LockGuard>, Error> {
-        match named {
-            Ok(()) => {}
-            // NFS can lose the reply to a call that went through: the name it says is taken may be ours.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if !self.inode.is_named_by(path).map_err(Error::io("examine", path))? {
-                    return Ok(None);
-                }
-            }
-            Err(error) => return Err(Error::io("create", path)(error)),
-        }
-        Ok(Some(LockGuard::new(Arc::clone(path), self.file, self.inode, self.pid)))
-    }
 }

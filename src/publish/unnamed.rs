@@ -1,83 +1,68 @@
 //! A file without a name, which a crash leaves no trace of: `O_TMPFILE`, then linkat(2).
+//!
+//! No reader and no peer ever sees the name without a whole record and its kernel lock.
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) use linux::{create, link};
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) use portable::{create, link};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::process;
+use std::sync::Arc;
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod linux {
-    use std::ffi::OsStr;
-    use std::fs::File;
-    use std::io::{self, Write as _};
-    use std::os::fd::AsRawFd as _;
-    use std::os::unix::ffi::OsStrExt as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    use std::path::Path;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::libc::major;
+use nix::unistd::linkat;
 
-    use nix::errno::Errno;
-    use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
-    use nix::unistd::linkat;
+use crate::error::Error;
+use crate::guard::LockGuard;
+use crate::inode::{Inode, directory_of, is_local, proc_link};
+use crate::publish::{Candidate, create_options};
 
-    use crate::error::Error;
-    use crate::publish::{create_options, directory_of};
-
-    /// Creates the file in the directory of `path`; `None` where the file system cannot.
-    pub(in crate::publish) fn create(path: &Path, mode: u32) -> Result<Option<File>, Error> {
-        let created =
-            create_options(mode).custom_flags(OFlag::O_TMPFILE.bits()).open(directory_of(path));
-        match created {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if is_unsupported(&error) => Ok(None),
-            Err(error) => Err(Error::io("create", path)(error)),
-        }
-    }
-
-    /// open(2), `O_TMPFILE`: EOPNOTSUPP from the file system, EISDIR from a kernel that knows no such
-    /// flag. FUSE file systems also say EINVAL and ENOSYS.
-    fn is_unsupported(error: &io::Error) -> bool {
-        [Errno::EOPNOTSUPP, Errno::EISDIR, Errno::EINVAL, Errno::ENOSYS]
-            .iter()
-            .any(|&errno| error.raw_os_error() == Some(errno as i32))
-    }
-
-    /// Gives the file its name, if that name is free.
-    pub(in crate::publish) fn link(file: &File, path: &Path) -> io::Result<()> {
-        match linkat(file, "", AT_FDCWD, path, AtFlags::AT_EMPTY_PATH) {
-            Ok(()) => Ok(()),
-            Err(Errno::EEXIST) => Err(Errno::EEXIST.into()),
-            // Before Linux 6.10 this wants CAP_DAC_READ_SEARCH, and says ENOENT without it.
-            Err(_) => link_by_descriptor(file, path),
-        }
-    }
-
-    fn link_by_descriptor(file: &File, path: &Path) -> io::Result<()> {
-        // On the stack: a cycle of lock and unlock allocates nothing.
-        let mut buffer = [0; "/proc/self/fd/2147483647".len()];
-        let mut rest = &mut buffer[..];
-        write!(rest, "/proc/self/fd/{}", file.as_raw_fd())?;
-        let unused = rest.len();
-        let descriptor = OsStr::from_bytes(&buffer[..buffer.len() - unused]);
-        // `std::fs::hard_link` would link the symlink in /proc itself.
-        linkat(AT_FDCWD, descriptor, AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)?;
-        Ok(())
-    }
+/// What publishing this way came to.
+pub(super) enum Unnamed {
+    Owned(LockGuard),
+    /// Another file has the name.
+    Taken,
+    /// It cannot be done here, or not safely.
+    Unsupported,
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod portable {
-    use std::fs::File;
-    use std::io;
-    use std::path::Path;
-
-    use crate::error::Error;
-
-    #[expect(clippy::unnecessary_wraps, reason = "the signature of the Linux one")]
-    pub(in crate::publish) fn create(_path: &Path, _mode: u32) -> Result<Option<File>, Error> {
-        Ok(None)
+pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Unnamed, Error> {
+    let mut options = create_options(mode);
+    // Whatever else than a missing `O_TMPFILE` is in the way, the exclusive creation meets it, too.
+    let Ok(file) = options.custom_flags(OFlag::O_TMPFILE.bits()).open(directory_of(path)) else {
+        return Ok(Unnamed::Unsupported);
+    };
+    let Some(mut candidate) = Candidate::lock(file, path)? else {
+        return Ok(Unnamed::Taken);
+    };
+    // Where a FUSE server has `O_TMPFILE`, the name that it links can be another inode to the kernel than
+    // the one whose lock we hold. A device number of its own is a disk's: that needs no further question,
+    // since what FUSE mounts on a disk has no `O_TMPFILE`.
+    if major(candidate.stat.st_dev) == 0 && !is_local(&candidate.file) {
+        return Ok(Unnamed::Unsupported);
     }
-
-    pub(in crate::publish) fn link(_file: &File, _path: &Path) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+    let pid = process::id();
+    candidate.fill(pid, mode).map_err(Error::io("write", path))?;
+    match linkat(&candidate.file, "", AT_FDCWD, path.as_ref(), AtFlags::AT_EMPTY_PATH) {
+        Ok(()) => return Ok(Unnamed::Owned(candidate.into_guard(path, pid))),
+        Err(Errno::EEXIST) => {}
+        // Before Linux 6.10 that wants CAP_DAC_READ_SEARCH, and says ENOENT without it. There
+        // `std::fs::hard_link` would link the symlink in /proc itself.
+        Err(_) => {
+            let link = proc_link(&candidate.file);
+            let follow = AtFlags::AT_SYMLINK_FOLLOW;
+            match linkat(AT_FDCWD, link.as_str(), AT_FDCWD, path.as_ref(), follow) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(_) => return Ok(Unnamed::Unsupported),
+            }
+        }
+    }
+    // The name that is said to be taken may be ours, where the reply to a first call was lost; and the one
+    // that /proc has linked is ours only if it has our number.
+    let inode = Inode::of(&candidate.stat);
+    if inode.is_named_by(path).map_err(Error::io("examine", path))? {
+        Ok(Unnamed::Owned(candidate.into_guard(path, pid)))
+    } else {
+        Ok(Unnamed::Taken)
     }
 }

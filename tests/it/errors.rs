@@ -6,19 +6,31 @@ use std::path::PathBuf;
 
 use pidlockfile::{Error, LockGuard, Lockfile};
 
+use crate::sandbox::DEAD_PID;
+
 /// One of each, with what it says, whether it is temporary, and its kind as an `io::Error`.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn all() -> Vec<(Error, &'static str, bool, ErrorKind)> {
     let path = || PathBuf::from("/run/example.pid");
     vec![
         (
-            Error::Busy { path: path(), pid: Some(42), kernel_locked: true },
-            "/run/example.pid is locked by process 42",
+            Error::Busy { path: path(), pid: Some(1), kernel_locked: true },
+            "/run/example.pid is locked by process 1",
+            true,
+            ErrorKind::WouldBlock,
+        ),
+        (
+            Error::Busy { path: path(), pid: Some(DEAD_PID), kernel_locked: true },
+            "/run/example.pid is locked, but its recorded process 2000000000 has ended, and a child of it or \
+             a reader holds the kernel lock, or it runs in another container; `fuser` or `lsof` on the file \
+             shows which",
             true,
             ErrorKind::WouldBlock,
         ),
         (
             Error::Busy { path: path(), pid: None, kernel_locked: true },
-            "/run/example.pid is locked by a process that recorded no pid; lslocks(8) finds it",
+            "/run/example.pid is locked by a process that recorded no pid; `fuser` or `lsof` on the file \
+             shows which",
             true,
             ErrorKind::WouldBlock,
         ),
@@ -37,7 +49,7 @@ fn all() -> Vec<(Error, &'static str, bool, ErrorKind)> {
         ),
         (
             Error::NeedAbsPath { path: PathBuf::from("a\0b") },
-            r#""a\0b" is not an absolute path to a file"#,
+            r"`a\u{0}b` holds a NUL byte",
             false,
             ErrorKind::InvalidInput,
         ),
@@ -55,7 +67,8 @@ fn all() -> Vec<(Error, &'static str, bool, ErrorKind)> {
         ),
         (
             Error::RogueDeletion { path: path() },
-            "/run/example.pid was removed, replaced or overwritten while it was locked",
+            "/run/example.pid was removed, replaced or overwritten while it was locked, or a forked child \
+             has adopted it",
             false,
             ErrorKind::Other,
         ),
@@ -66,8 +79,8 @@ fn all() -> Vec<(Error, &'static str, bool, ErrorKind)> {
             ErrorKind::Other,
         ),
         (
-            Error::NotAFile { path: path() },
-            "/run/example.pid is not a regular file",
+            Error::NotAFile { path: path(), found: "a directory" },
+            "/run/example.pid is a directory and not a regular file",
             false,
             ErrorKind::InvalidInput,
         ),
@@ -81,6 +94,27 @@ fn all() -> Vec<(Error, &'static str, bool, ErrorKind)> {
             false,
             ErrorKind::PermissionDenied,
         ),
+        (
+            Error::Io {
+                action: "open",
+                path: path(),
+                source: io::Error::from_raw_os_error(nix::libc::EWOULDBLOCK),
+            },
+            "cannot open /run/example.pid",
+            true,
+            ErrorKind::WouldBlock,
+        ),
+        (
+            Error::Io {
+                action: "take the kernel lock of",
+                path: path(),
+                source: io::Error::from_raw_os_error(nix::libc::EOPNOTSUPP),
+            },
+            "cannot take the kernel lock of /run/example.pid, whose file system has no flock(2), or no \
+             server for it: use another directory",
+            false,
+            ErrorKind::Unsupported,
+        ),
     ]
 }
 
@@ -92,7 +126,7 @@ fn each_error_says_what_where_and_what_to_do() {
 }
 
 #[test]
-fn busy_and_not_exist_are_temporary_and_nothing_else_is() {
+fn what_can_pass_by_itself_is_temporary_and_nothing_else_is() {
     for (error, _, temporary, _) in all() {
         assert_eq!(error.is_temporary(), temporary, "{error}");
     }
@@ -104,7 +138,7 @@ fn the_cause_is_the_source_and_not_in_the_text_too() {
         match &error {
             Error::Io { .. } => {
                 let cause = error.source().unwrap().to_string();
-                assert_eq!(cause, "Permission denied (os error 13)");
+                assert!(cause.contains("(os error "), "{cause}");
                 assert!(!error.to_string().contains(&cause));
             }
             _ => assert!(error.source().is_none(), "{error}"),
@@ -121,6 +155,56 @@ fn an_io_error_keeps_the_kind_and_the_error() {
         assert_eq!(error.to_string(), text);
         let inner = error.get_ref().unwrap().downcast_ref::<Error>().unwrap();
         assert_eq!(inner.is_temporary(), temporary);
+    }
+}
+
+#[test]
+fn the_owner_learns_that_it_is_locked_by_itself() {
+    let pid = std::process::id();
+    let error = Error::Busy { path: "/run/a.pid".into(), pid: Some(pid), kernel_locked: true };
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "/run/a.pid is locked by this process ({pid}), or by the one with its pid in another container"
+        )
+    );
+}
+
+#[test]
+fn a_path_that_is_not_absolute_or_names_no_file_is_told_why() {
+    for (path, text) in [
+        ("a.pid", "`a.pid` is relative; std::path::absolute makes it absolute"),
+        (
+            "~/a.pid",
+            "`~/a.pid` is relative: `~` is for the shell to expand, so pass an absolute path",
+        ),
+        ("/run/", "`/run/` does not end in the name of a file"),
+        ("/run/..", "`/run/..` does not end in the name of a file"),
+        ("", "`` is relative; std::path::absolute makes it absolute"),
+    ] {
+        assert_eq!(Lockfile::new(path).unwrap_err().to_string(), text);
+    }
+}
+
+#[test]
+fn control_characters_of_a_path_are_escaped_in_every_text() {
+    let ugly = PathBuf::from("/run/a\n\x1b[31m\u{85}.pid");
+    for mut error in all().into_iter().map(|(error, ..)| error) {
+        match &mut error {
+            Error::Busy { path, .. }
+            | Error::NotExist { path }
+            | Error::NeedAbsPath { path }
+            | Error::InvalidPid { path }
+            | Error::DeadOwner { path, .. }
+            | Error::RogueDeletion { path }
+            | Error::NotAdopted { path, .. }
+            | Error::NotAFile { path, .. }
+            | Error::Io { path, .. } => path.clone_from(&ugly),
+            other => panic!("{other:?} has a path, too?"),
+        }
+        let text = error.to_string();
+        assert!(!text.contains(char::is_control), "{text:?}");
+        assert!(text.contains(r"/run/a\n\u{1b}[31m\u{85}.pid"), "{text}");
     }
 }
 

@@ -1,17 +1,15 @@
-//! Where `O_TMPFILE`, /proc or a no-clobber rename is missing, the lock works all the same.
+//! Where `O_TMPFILE` or /proc is missing, the lock works all the same.
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 
+#[cfg(target_arch = "x86_64")]
+use nix::errno::Errno;
 use nix::libc;
 
 use crate::peer::Peer;
-use crate::sandbox::{Bystander, DEAD_PID, Sandbox, is_root, record_of, require};
+use crate::sandbox::{Sandbox, is_root, record_of, require};
 use crate::schedule::PUBLISHING;
-use crate::trace::Traced;
-
-const LEFTOVER: &str = ".pidlockfile-aB3dE6gH";
+use crate::trace::{Call, Traced, require_traced};
 
 #[test]
 fn every_way_of_publishing_gives_a_lock_and_leaves_nothing() {
@@ -32,22 +30,24 @@ fn every_way_of_publishing_gives_a_lock_and_leaves_nothing() {
 
 #[test]
 fn each_way_of_publishing_is_really_taken() {
-    let ways = [
-        vec![libc::SYS_linkat],
-        vec![libc::SYS_linkat, libc::SYS_linkat],
-        vec![libc::SYS_renameat2],
-    ];
+    let ways = [&["link"][..], &["link", "link"], &["create"], &["link", "link", "create"]];
     for (refused, way) in PUBLISHING.iter().zip(ways) {
         let sandbox = Sandbox::new();
         let mut peer = Peer::at(&sandbox.path());
         for call in *refused {
             peer.must(&format!("refuse {call}"));
         }
-        let traced = Traced::new(peer);
-        require!(traced.is_some(), "tracing is forbidden");
-        let mut calls = traced.unwrap().calls("try_lock");
-        calls.retain(|call| [libc::SYS_linkat, libc::SYS_renameat2].contains(call));
-        assert_eq!(calls, way, "{refused:?}");
+        let mut traced = require_traced!(Traced::new(peer));
+        let mut taken = Vec::new();
+        traced.run_to("try_lock", |call| {
+            if call.number == libc::SYS_linkat {
+                taken.push("link");
+            } else if creates_exclusively(call) {
+                taken.push("create");
+            }
+            false
+        });
+        assert_eq!(taken, way, "{refused:?}");
     }
 }
 
@@ -64,98 +64,96 @@ fn a_process_without_proc_can_lock() {
     sandbox.assert_free_and_clean();
 }
 
-/// A peer that publishes through a named temporary.
+/// Whether this is the open(2) that creates the lock file under its name.
+pub fn creates_exclusively(call: &Call) -> bool {
+    call.number == libc::SYS_openat && call.argument(2) & libc::O_EXCL as u64 != 0
+}
+
+/// A peer that creates its file under its name.
 fn peer_without_tmpfile(sandbox: &Sandbox) -> Peer {
     let mut peer = Peer::at(&sandbox.path());
     peer.must("refuse tmpfile");
     peer
 }
 
-#[test]
-fn leftovers_of_a_crash_are_removed_by_the_next_to_publish_that_way() {
-    let sandbox = Sandbox::new();
-    for record in [String::new(), record_of(DEAD_PID)] {
-        fs::write(sandbox.dir().join(LEFTOVER), record).unwrap();
-        let mut peer = peer_without_tmpfile(&sandbox);
-        peer.must("try_lock");
-        assert_eq!(sandbox.names(), ["test.pid"]);
-        peer.must("unlock");
-    }
-}
-
-#[test]
-fn a_temporary_that_is_in_use_is_not_removed() {
-    let sandbox = Sandbox::new();
-    let in_use = File::create(sandbox.dir().join(LEFTOVER)).unwrap();
-    in_use.try_lock().unwrap();
-    peer_without_tmpfile(&sandbox).must("try_lock");
-    assert!(sandbox.dir().join(LEFTOVER).exists());
-}
-
-#[test]
-fn what_is_not_a_temporary_of_ours_is_not_removed() {
-    let sandbox = Sandbox::new();
-    let files =
-        [".pidlockfile-", ".pidlockfile-short", ".pidlockfile-aB3dE6g.", "x.pidlockfile-aB3dE6gH"];
-    for name in files {
-        fs::write(sandbox.dir().join(name), "").unwrap();
-    }
-    symlink("nowhere", sandbox.dir().join(LEFTOVER)).unwrap();
-    peer_without_tmpfile(&sandbox).must("try_lock");
-    for name in files {
-        assert!(sandbox.dir().join(name).exists(), "{name}");
-    }
-    assert!(sandbox.dir().join(LEFTOVER).is_symlink());
-}
-
-#[test]
-fn a_live_pid_in_a_leftover_keeps_it_from_nothing() {
-    let sandbox = Sandbox::new();
-    let bystander = Bystander::new();
-    fs::write(sandbox.dir().join(LEFTOVER), record_of(bystander.pid())).unwrap();
-    peer_without_tmpfile(&sandbox).must("try_lock");
-    assert!(!sandbox.dir().join(LEFTOVER).exists());
-}
-
-/// Stops a peer that publishes through a named temporary before a system call, once that is there.
-fn stopped_with_a_temporary(sandbox: &Sandbox, call: i64) -> Option<(Traced, PathBuf)> {
+/// Stops a peer when it has created its file and not asked for its kernel lock yet.
+fn stopped_before_its_kernel_lock(sandbox: &Sandbox) -> Option<Traced> {
     let mut traced = Traced::new(peer_without_tmpfile(sandbox))?;
-    assert!(traced.run_to("try_lock", |next| next.number == call));
-    let names = sandbox.names();
-    assert_eq!(names.len(), 1, "{names:?}");
-    Some((traced, sandbox.dir().join(&names[0])))
+    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
+    assert_eq!(sandbox.record(), "");
+    Some(traced)
 }
 
 #[test]
-fn a_temporary_that_was_taken_for_a_leftover_before_it_was_locked_is_given_up() {
+fn a_created_file_that_another_took_for_stale_is_given_up() {
     let sandbox = Sandbox::new();
-    let stopped = stopped_with_a_temporary(&sandbox, libc::SYS_flock);
-    require!(stopped.is_some(), "tracing is forbidden");
-    let (traced, temporary) = stopped.unwrap();
-    let mut other = peer_without_tmpfile(&sandbox);
-    other.must("try_lock");
+    let traced = require_traced!(stopped_before_its_kernel_lock(&sandbox));
+    let other = Peer::holding(&sandbox.path());
+    let answer = traced.go_on().answer();
+    assert!(answer.starts_with("Busy {"), "{answer}");
+    assert_eq!(sandbox.record(), record_of(other.pid()));
+}
+
+#[test]
+fn a_created_file_that_another_removed_is_created_again() {
+    let sandbox = Sandbox::new();
+    let traced = require_traced!(stopped_before_its_kernel_lock(&sandbox));
+    let mut other = Peer::holding(&sandbox.path());
     other.must("unlock");
-    assert!(!temporary.exists());
-    // The worst that can be in its place now.
-    fs::write(&temporary, "somebody else's").unwrap();
-    // Another's that is in use: only then is it nobody's leftover.
-    let in_use = File::open(&temporary).unwrap();
-    in_use.try_lock().unwrap();
     let mut peer = traced.go_on();
     assert_eq!(peer.answer(), "ok");
     peer.must("verify");
-    assert_eq!(sandbox.record(), record_of(peer.pid()));
-    assert_eq!(fs::read_to_string(temporary).unwrap(), "somebody else's");
+    peer.must("unlock");
+    sandbox.assert_free_and_clean();
 }
 
 #[test]
-fn a_temporary_that_an_outsider_removed_is_made_again() {
+fn a_created_file_that_is_being_looked_at_is_given_up() {
     let sandbox = Sandbox::new();
-    let stopped = stopped_with_a_temporary(&sandbox, libc::SYS_renameat2);
-    require!(stopped.is_some(), "tracing is forbidden");
-    let (traced, temporary) = stopped.unwrap();
-    fs::remove_file(temporary).unwrap();
-    let mut peer = traced.go_on();
-    assert_eq!(peer.answer(), "ok");
-    peer.must("verify");
+    let traced = require_traced!(stopped_before_its_kernel_lock(&sandbox));
+    let looks = File::open(sandbox.path()).unwrap();
+    looks.try_lock().unwrap();
+    let answer = traced.go_on().answer();
+    assert!(answer.starts_with("Busy {"), "{answer}");
+    drop(looks);
+    sandbox.assert_free_and_clean();
+}
+
+/// sshfs says EPERM of a name that is taken.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_lost_race_for_the_name_is_no_permanent_error_whatever_it_is_called() {
+    let sandbox = Sandbox::new();
+    let mut traced = require_traced!(Traced::new(peer_without_tmpfile(&sandbox)));
+    assert!(traced.run_to("try_lock", creates_exclusively));
+    let owner = Peer::holding(&sandbox.path());
+    traced.fail(Errno::EPERM);
+    let answer = traced.go_on().answer();
+    assert!(answer.starts_with("Busy {"), "{answer}");
+    drop(owner);
+
+    let mut traced = require_traced!(Traced::new(peer_without_tmpfile(&sandbox)));
+    assert!(traced.run_to("try_lock", creates_exclusively));
+    traced.fail(Errno::EPERM);
+    let answer = traced.go_on().answer();
+    assert!(answer.starts_with("Io { action: \"create\""), "{answer}");
+}
+
+#[test]
+fn the_directory_is_never_listed() {
+    let sandbox = Sandbox::new();
+    let mut traced = require_traced!(Traced::new(peer_without_tmpfile(&sandbox)));
+    let calls = traced.calls("try_lock");
+    assert!(!calls.contains(&libc::SYS_getdents64), "{calls:?}");
+}
+
+/// A thread can have descriptors of its own: /proc/self shows those of the process's first thread.
+#[test]
+fn a_thread_with_descriptors_of_its_own_links_its_own_file() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.dir().join("stranger"), "somebody else's data").unwrap();
+    let mut peer = Peer::at(&sandbox.path());
+    peer.must("refuse link_by_empty_path");
+    peer.must("cycle_beside_a_stranger");
+    assert_eq!(sandbox.names(), ["stranger"]);
 }

@@ -2,12 +2,14 @@
 
 use std::{fs, thread};
 
+use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pidlockfile::Error;
 
 use crate::peer::Peer;
 use crate::sandbox::{Sandbox, record_of};
+use crate::trace::{Traced, require_traced};
 
 /// An owner that has forked, its sandbox, and the child's pid.
 fn forked_owner() -> (Sandbox, Peer, u32) {
@@ -129,4 +131,19 @@ impl Drop for Survivor {
             thread::yield_now();
         }
     }
+}
+
+/// A shorter record over a longer one would show a third pid.
+#[test]
+fn an_adopting_child_empties_the_record_before_it_writes_its_own() {
+    let (sandbox, owner, child) = forked_owner();
+    let mut traced = require_traced!(Traced::child_of(owner));
+    assert!(traced.run_to("child adopt", |call| call.number == libc::SYS_pwrite64));
+    assert_eq!(sandbox.record(), "");
+    let calls = traced.rest_of_calls();
+    assert_eq!(sandbox.record(), record_of(child));
+    assert!(!calls.contains(&libc::SYS_pwrite64), "in one call: {calls:?}");
+    let mut owner = traced.kill_child();
+    owner.kill();
+    sandbox.assert_free_and_clean();
 }

@@ -1,8 +1,11 @@
 //! What NFS does differently, played by hand: one system call is made to fail, or said to have failed.
 
+use std::fs;
+
 use nix::errno::Errno;
 use nix::libc;
 
+use crate::fallback::creates_exclusively;
 use crate::peer::Peer;
 use crate::sandbox::{Sandbox, record_of};
 use crate::trace::{Traced, require_traced};
@@ -32,24 +35,31 @@ fn a_file_that_must_be_writable_for_its_kernel_lock_is_opened_so() {
 
 #[test]
 fn a_link_that_went_through_is_ours_although_the_name_is_said_to_be_taken() {
-    for (refused, call) in [(None, libc::SYS_linkat), (Some("tmpfile"), libc::SYS_renameat2)] {
-        let sandbox = Sandbox::new();
-        let mut peer = Peer::at(&sandbox.path());
-        if let Some(refused) = refused {
-            peer.must(&format!("refuse {refused}"));
-        }
-        let mut traced = require_traced!(Traced::new(peer));
-        assert!(traced.run_to("try_lock", |next| next.number == call));
-        traced.report(Errno::EEXIST);
-        let calls = traced.rest_of_calls();
-        assert!(!calls.contains(&libc::SYS_flock), "it looked again: {calls:?}");
-        let mut peer = traced.go_on();
-        assert_eq!(peer.answer(), "ok");
-        assert_eq!(sandbox.names(), ["test.pid"]);
-        assert_eq!(sandbox.record(), record_of(peer.pid()));
-        peer.must("unlock");
-        sandbox.assert_free_and_clean();
-    }
+    let sandbox = Sandbox::new();
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_linkat));
+    traced.report(Errno::EEXIST);
+    let calls = traced.rest_of_calls();
+    assert!(!calls.contains(&libc::SYS_flock), "it looked again: {calls:?}");
+    let mut peer = traced.go_on();
+    assert_eq!(peer.answer(), "ok");
+    assert_eq!(sandbox.names(), ["test.pid"]);
+    assert_eq!(sandbox.record(), record_of(peer.pid()));
+    peer.must("unlock");
+    sandbox.assert_free_and_clean();
+}
+
+#[test]
+fn a_creation_that_went_through_is_found_although_the_name_is_said_to_be_taken() {
+    let sandbox = Sandbox::new();
+    let mut traced = require_traced!(Traced::new(peer_elsewhere(&sandbox)));
+    assert!(traced.run_to("try_lock", creates_exclusively));
+    traced.report(Errno::EEXIST);
+    let mut peer = traced.go_on();
+    assert_eq!(peer.answer(), "ok");
+    assert_eq!(sandbox.record(), record_of(peer.pid()));
+    peer.must("unlock");
+    sandbox.assert_free_and_clean();
 }
 
 #[test]
@@ -64,16 +74,177 @@ fn an_interrupted_call_is_made_again() {
     }
 }
 
+/// NFS says ESTALE, 9p and sshfs say ENOENT.
 #[test]
-fn a_file_that_another_machine_removed_after_the_open_is_looked_for_again() {
-    for call in [libc::SYS_flock, libc::SYS_statx] {
-        let sandbox = Sandbox::new();
-        sandbox.plant("junk");
-        let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-        assert!(traced.run_to("try_lock", |next| next.number == call));
-        traced.fail(Errno::ESTALE);
-        assert_eq!(traced.go_on().answer(), "ok");
+fn a_file_that_went_after_the_open_is_looked_for_again() {
+    for errno in [Errno::ESTALE, Errno::ENOENT] {
+        for call in [libc::SYS_flock, libc::SYS_newfstatat, libc::SYS_pread64] {
+            let sandbox = Sandbox::new();
+            sandbox.plant("junk");
+            let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+            assert!(traced.run_to("try_lock", |next| next.number == call));
+            traced.fail(errno);
+            assert_eq!(traced.go_on().answer(), "ok", "{errno} of {call}");
+        }
     }
+}
+
+#[test]
+fn a_file_that_went_before_its_owner_could_be_read_has_none() {
+    for errno in [Errno::ESTALE, Errno::ENOENT] {
+        for call in [libc::SYS_newfstatat, libc::SYS_pread64] {
+            let sandbox = Sandbox::new();
+            sandbox.plant(record_of(1));
+            let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+            assert!(traced.run_to("owner", |next| next.number == call));
+            traced.fail(errno);
+            assert_eq!(traced.go_on().answer(), "None", "{errno} of {call}");
+        }
+    }
+}
+
+#[test]
+fn a_created_file_that_went_before_its_kernel_lock_is_created_again() {
+    for errno in [Errno::ESTALE, Errno::ENOENT] {
+        for call in [libc::SYS_flock, libc::SYS_newfstatat] {
+            let sandbox = Sandbox::new();
+            let mut traced = require_traced!(Traced::new(peer_elsewhere(&sandbox)));
+            assert!(traced.run_to("try_lock", |next| next.number == call));
+            traced.fail(errno);
+            let mut peer = traced.go_on();
+            assert_eq!(peer.answer(), "ok", "{errno} of {call}");
+            peer.must("unlock");
+            sandbox.assert_free_and_clean();
+        }
+    }
+}
+
+#[test]
+fn an_unlink_that_another_one_is_in_the_way_of_is_made_again() {
+    let sandbox = Sandbox::new();
+    sandbox.plant("junk");
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_unlink));
+    traced.fail(Errno::EBUSY);
+    assert_eq!(traced.go_on().answer(), "ok");
+}
+
+/// A file that is mounted by itself, as into a container, says EBUSY of every unlink.
+#[test]
+fn an_unlink_that_is_always_busy_is_a_permanent_error() {
+    let sandbox = Sandbox::new();
+    sandbox.plant("junk");
+    let mut peer = Peer::at(&sandbox.path());
+    peer.must("refuse unlink_busy");
+    let answer = peer.ask("try_lock");
+    assert!(answer.starts_with("Io { action: \"remove the stale\""), "{answer}");
+    assert!(answer.contains("ResourceBusy"), "{answer}");
+}
+
+#[test]
+fn a_file_whose_lease_is_being_revoked_is_looked_at_again() {
+    let sandbox = Sandbox::new();
+    sandbox.plant("junk");
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_openat));
+    traced.fail(Errno::EWOULDBLOCK);
+    assert_eq!(traced.go_on().answer(), "ok");
+}
+
+/// cifs, which turns flock(2) into a lock of its server's.
+#[test]
+fn a_kernel_lock_that_is_refused_by_eacces_is_busy() {
+    let sandbox = Sandbox::new();
+    let owner = Peer::holding(&sandbox.path());
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_flock));
+    traced.fail(Errno::EACCES);
+    let answer = traced.go_on().answer();
+    assert!(answer.starts_with("Busy {") && answer.contains("kernel_locked: true"), "{answer}");
+    assert!(answer.contains(&owner.pid().to_string()), "{answer}");
+}
+
+/// cifs does not let others read what is locked.
+#[test]
+fn a_locked_file_that_may_not_be_read_is_busy() {
+    let sandbox = Sandbox::new();
+    let _owner = Peer::holding(&sandbox.path());
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_pread64));
+    traced.fail(Errno::EACCES);
+    let answer = traced.go_on().answer();
+    assert!(answer.starts_with("Busy {") && answer.contains("pid: None"), "{answer}");
+}
+
+/// A peer on a file system that has no `O_TMPFILE` and is not known to be local.
+fn peer_elsewhere(sandbox: &Sandbox) -> Peer {
+    let mut peer = Peer::at(&sandbox.path());
+    peer.must("refuse tmpfile");
+    peer.must("refuse statfs");
+    peer
+}
+
+/// NFS and FUSE rename an open file out of the way when it is removed. Its link count stays 1, and its inode
+/// number may be given to the next file: here a second name plays that one.
+#[test]
+fn a_file_that_was_renamed_out_of_the_way_is_not_taken_for_the_one_at_the_path() {
+    let sandbox = Sandbox::new();
+    sandbox.plant("junk");
+    let mut traced = require_traced!(Traced::new(peer_elsewhere(&sandbox)));
+    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_pread64));
+    let renamed = sandbox.dir().join(".nfs0001");
+    fs::rename(sandbox.path(), &renamed).unwrap();
+    fs::hard_link(&renamed, sandbox.path()).unwrap();
+    let mut calls = Vec::new();
+    traced.run_on_to(|call| {
+        calls.push(call.number);
+        call.number == libc::SYS_flock
+    });
+    // It gives up the file, and looks again.
+    assert!(!calls.contains(&libc::SYS_unlink), "{calls:?}");
+    assert_eq!(traced.go_on().answer(), "ok");
+}
+
+/// On another NFS client the cache still names the removed file: only an open directory asks the server.
+#[test]
+fn a_name_is_looked_up_in_its_directory_before_it_is_removed() {
+    let sandbox = Sandbox::new();
+    for record in [None, Some("junk")] {
+        if let Some(record) = record {
+            sandbox.plant(record);
+        }
+        let mut traced = require_traced!(Traced::new(peer_elsewhere(&sandbox)));
+        let (mut opened, mut looked_up) = (false, false);
+        traced.run_to("try_lock", |call| {
+            if call.number == libc::SYS_openat && call.argument(2) & libc::O_DIRECTORY as u64 != 0 {
+                opened = true;
+            }
+            looked_up |= opened && call.number == libc::SYS_newfstatat;
+            // What must not come first: the removal of the stale file, or the record in our own.
+            call.number == libc::SYS_unlink || call.number == libc::SYS_write
+        });
+        assert!(opened && looked_up, "{record:?}");
+        let mut peer = traced.go_on();
+        assert_eq!(peer.answer(), "ok");
+        peer.must("unlock");
+    }
+}
+
+#[test]
+fn a_file_that_another_client_replaced_is_not_removed() {
+    let sandbox = Sandbox::new();
+    sandbox.plant("junk");
+    let mut traced = require_traced!(Traced::new(peer_elsewhere(&sandbox)));
+    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_pread64));
+    let owner = {
+        // The kernel of this client knows nothing of it: the name moves away and comes back.
+        let away = sandbox.dir().join("away");
+        fs::rename(sandbox.path(), &away).unwrap();
+        Peer::holding(&sandbox.path())
+    };
+    let answer = traced.go_on().answer();
+    assert!(answer.starts_with("Busy {"), "{answer}");
+    assert_eq!(sandbox.record(), record_of(owner.pid()));
 }
 
 #[test]

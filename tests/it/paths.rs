@@ -138,10 +138,12 @@ fn a_stale_file_that_may_not_be_removed_is_a_permanent_error_and_stays() {
     assert_eq!(sandbox.record(), record_of(DEAD_PID));
 }
 
-fn assert_not_a_file(sandbox: &Sandbox) {
+fn assert_not_a_file(sandbox: &Sandbox, expected: &str) {
     for result in [sandbox.lockfile().try_lock().map(drop), sandbox.lockfile().owner().map(drop)] {
         match result {
-            Err(Error::NotAFile { path }) => assert_eq!(path, sandbox.path()),
+            Err(Error::NotAFile { path, found }) => {
+                assert_eq!((path, found), (sandbox.path(), expected));
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -152,7 +154,7 @@ fn assert_not_a_file(sandbox: &Sandbox) {
 fn a_directory_is_not_a_file() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path()).unwrap();
-    assert_not_a_file(&sandbox);
+    assert_not_a_file(&sandbox, "a directory");
 }
 
 #[test]
@@ -161,7 +163,7 @@ fn a_symlink_is_never_followed_and_its_victim_is_untouched() {
     let victim = sandbox.dir().join("victim");
     fs::write(&victim, record_of(DEAD_PID)).unwrap();
     symlink(&victim, sandbox.path()).unwrap();
-    assert_not_a_file(&sandbox);
+    assert_not_a_file(&sandbox, "a symbolic link");
     assert_eq!(fs::read_to_string(&victim).unwrap(), record_of(DEAD_PID));
 }
 
@@ -170,7 +172,7 @@ fn a_dangling_symlink_is_not_a_file() {
     let sandbox = Sandbox::new();
     let victim = sandbox.dir().join("victim");
     symlink(&victim, sandbox.path()).unwrap();
-    assert_not_a_file(&sandbox);
+    assert_not_a_file(&sandbox, "a symbolic link");
     assert!(!victim.exists());
 }
 
@@ -188,14 +190,14 @@ fn a_planted_hard_link_costs_its_name_and_not_its_data() {
 fn a_fifo_is_not_a_file_and_hangs_nobody() {
     let sandbox = Sandbox::new();
     mkfifo(&sandbox.path(), Mode::S_IRWXU).unwrap();
-    assert_not_a_file(&sandbox);
+    assert_not_a_file(&sandbox, "a fifo");
 }
 
 #[test]
 fn a_socket_is_not_a_file() {
     let sandbox = Sandbox::new();
     let _listener = UnixListener::bind(sandbox.path()).unwrap();
-    assert_not_a_file(&sandbox);
+    assert_not_a_file(&sandbox, "a socket");
 }
 
 #[test]
@@ -204,7 +206,7 @@ fn a_device_is_not_a_file() {
     // One of our own: where this test fails, the real /dev/null would be gone.
     let sandbox = Sandbox::new();
     mknod(&sandbox.path(), SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 3)).unwrap();
-    assert_not_a_file(&sandbox);
+    assert_not_a_file(&sandbox, "a device");
 }
 
 #[test]

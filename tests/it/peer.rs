@@ -5,6 +5,7 @@
 
 use fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::IntoRawFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -208,6 +209,7 @@ impl State {
             }
             #[cfg(feature = "retry")]
             "wait_20_ms" => crate::cancel::wait_20_ms(),
+            "cycle_beside_a_stranger" => return self.cycle_beside_a_stranger(),
             "verify" => return reply(self.guard.as_ref().unwrap().verify()),
             "adopt" => return reply(self.guard.as_mut().unwrap().adopt()),
             "unlock" => return reply(self.guard.take().unwrap().unlock()),
@@ -290,6 +292,21 @@ impl State {
             _ => panic!("no such command: {line}"),
         }
         OK.to_owned()
+    }
+
+    /// Locks and unlocks in a thread with descriptors of its own, where the number of the lock file's
+    /// descriptor is that of a stranger's file in the table of the first thread.
+    fn cycle_beside_a_stranger(&self) -> String {
+        let stranger = File::open(self.lockfile.path().with_file_name("stranger")).unwrap();
+        let number = stranger.into_raw_fd();
+        let cycle = || {
+            unshare(CloneFlags::CLONE_FILES).unwrap();
+            nix::unistd::close(number).unwrap();
+            let guard = self.lockfile.try_lock()?;
+            guard.verify()?;
+            guard.unlock()
+        };
+        reply(thread::scope(|scope| scope.spawn(cycle).join().unwrap()))
     }
 
     /// Adds to the number in a file as often as told, each time under the lock.

@@ -24,7 +24,9 @@ pub fn refuse(what: &str) {
         "tmpfile" => (libc::SYS_openat, flags(2, libc::O_TMPFILE), libc::EOPNOTSUPP),
         "link_by_empty_path" => (libc::SYS_linkat, flags(4, libc::AT_EMPTY_PATH), libc::ENOENT),
         "link_by_proc" => (libc::SYS_linkat, flags(4, libc::AT_SYMLINK_FOLLOW), libc::ENOENT),
-        "rename_noreplace" => (libc::SYS_renameat2, vec![], libc::EINVAL),
+        // No file system is known to be local then.
+        "statfs" => (libc::SYS_fstatfs, vec![], libc::ENOSYS),
+        "unlink_busy" => (libc::SYS_unlink, vec![], libc::EBUSY),
         "flock" => (libc::SYS_flock, vec![], libc::EOPNOTSUPP),
         "inotify" => (libc::SYS_inotify_init1, vec![], libc::EMFILE),
         "pidfd" => (libc::SYS_pidfd_open, vec![], libc::ENOSYS),

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+#[cfg(target_arch = "x86_64")]
+use nix::libc;
 use pidlockfile::Error;
 
 use crate::peer::Peer;
@@ -132,6 +134,31 @@ fn a_process_whose_first_thread_has_ended_is_alive() {
     sandbox.plant(record_of(pid));
     assert_busy_by_record(&sandbox, pid);
     assert_eq!(sandbox.lockfile().owner().unwrap(), Some(pid));
+}
+
+/// A thread that calls execve(2) takes over the pid of the first one. A status that is read in that moment
+/// shows a zombie without threads: once in some thousand reads, so here it is played.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn an_owner_that_calls_execve_in_a_thread_is_alive() {
+    let sandbox = Sandbox::new();
+    let owner = Bystander::new();
+    sandbox.plant(record_of(owner.pid()));
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+    let mut opened = false;
+    assert!(traced.run_to("try_lock", |call| {
+        let reads = opened && call.number == libc::SYS_read;
+        opened |= call.number == libc::SYS_openat && call.path(1).ends_with("/status");
+        reads
+    }));
+    traced.change_what_is_read(|status| {
+        for (field, value) in [("\nState:\t", b'Z'), ("\nThreads:\t", b'0')] {
+            let at = status.windows(field.len()).position(|bytes| bytes == field.as_bytes());
+            status[at.unwrap() + field.len()] = value;
+        }
+    });
+    let answer = traced.go_on().answer();
+    assert!(answer.starts_with("Busy {"), "{answer}");
 }
 
 #[test]

@@ -158,6 +158,23 @@ impl Traced {
         unsafe { info.u.exit.sval }
     }
 
+    /// Lets the read(2) go through before which the peer is stopped, and changes what it has read.
+    #[cfg(target_arch = "x86_64")]
+    pub fn change_what_is_read(&mut self, change: impl FnOnce(&mut [u8])) {
+        let len = usize::try_from(self.result_of_call()).unwrap();
+        let buffer = ptrace::getregs(self.thread).unwrap().rsi;
+        let words: Vec<_> = (buffer..).step_by(8).take(len.div_ceil(8)).collect();
+        let mut bytes: Vec<u8> = words
+            .iter()
+            .flat_map(|&word| ptrace::read(self.thread, word as _).unwrap().to_ne_bytes())
+            .collect();
+        change(&mut bytes[..len]);
+        for (&word, bytes) in words.iter().zip(bytes.chunks_exact(8)) {
+            let value = i64::from_ne_bytes(bytes.try_into().unwrap());
+            ptrace::write(self.thread, word as _, value).unwrap();
+        }
+    }
+
     /// The next entry to a system call, or exit from one.
     fn next_stop(&mut self) -> libc::ptrace_syscall_info {
         let mut pending = None;
@@ -175,6 +192,17 @@ impl Traced {
 impl Call {
     pub fn argument(&self, index: usize) -> u64 {
         self.arguments[index]
+    }
+
+    /// The path that this argument points to.
+    #[cfg(target_arch = "x86_64")]
+    pub fn path(&self, index: usize) -> String {
+        let word = |offset| {
+            let address = self.argument(index) + offset;
+            ptrace::read(self.thread, address as ptrace::AddressType).unwrap().to_ne_bytes()
+        };
+        let bytes = (0..).step_by(8).flat_map(word).take_while(|&byte| byte != 0).collect();
+        String::from_utf8(bytes).unwrap()
     }
 
     /// The timespec that this argument points to.

@@ -95,6 +95,57 @@ pub enum Error {
         found: &'static str,
     },
 
+    /// The file holds something that no lock file holds, and is left as it is.
+    #[error(
+        "{} holds something else than a pid, so it is not taken for a lock file and stays as it is; \
+         use another path for the lock, or remove the file",
+        Shown(path)
+    )]
+    NotAPidFile {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The file may not be opened by this user: most likely it is the lock of the user who owns it.
+    /// Temporary.
+    #[error(
+        "{} belongs to uid {uid} and may not be read by this user, so it is most likely locked by that \
+         one; to share a lock, all its users create it with a mode that lets the others read it",
+        Shown(path)
+    )]
+    Unreadable {
+        /// The lock file.
+        path: PathBuf,
+        /// The user that owns the file.
+        uid: u32,
+    },
+
+    /// The file is stale, and this user may neither remove nor write it.
+    #[error(
+        "{} is stale, but belongs to uid {uid}, and this user may neither remove nor write it; remove it \
+         as that user, and share the lock in a setgid directory or with a mode that lets others write it",
+        Shown(path)
+    )]
+    Unremovable {
+        /// The lock file.
+        path: PathBuf,
+        /// The user that owns the file.
+        uid: u32,
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// This process has closed the file that held the lock, and the lock with it.
+    #[error(
+        "{} is not locked any more: this process closed the file that held the lock, as a daemonizer that \
+         closes all descriptors does",
+        Shown(path)
+    )]
+    LostDescriptor {
+        /// The lock file.
+        path: PathBuf,
+    },
+
     /// The operating system refused a step.
     #[error("cannot {action} {}{}", Shown(path), remedy(action, source))]
     Io {
@@ -167,9 +218,9 @@ fn remedy(action: &str, source: &io::Error) -> &'static str {
 }
 
 impl Error {
-    /// Whether trying again later can help: true for [`Busy`](Error::Busy) and
-    /// [`NotExist`](Error::NotExist), and for [`Io`](Error::Io) where another program holds a lease on the
-    /// file (`EWOULDBLOCK`).
+    /// Whether trying again later can help: true for [`Busy`](Error::Busy), [`NotExist`](Error::NotExist) and
+    /// [`Unreadable`](Error::Unreadable), and for [`Io`](Error::Io) where another program holds a lease on
+    /// the file (`EWOULDBLOCK`).
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         self.io_kind() == io::ErrorKind::WouldBlock
@@ -187,11 +238,17 @@ impl Error {
     /// The nearest thing that `std::io` has a word for.
     pub(crate) fn io_kind(&self) -> io::ErrorKind {
         match self {
-            Error::Busy { .. } | Error::NotExist { .. } => io::ErrorKind::WouldBlock,
+            Error::Busy { .. } | Error::NotExist { .. } | Error::Unreadable { .. } => {
+                io::ErrorKind::WouldBlock
+            }
             Error::NeedAbsPath { .. } | Error::NotAFile { .. } => io::ErrorKind::InvalidInput,
-            Error::InvalidPid { .. } | Error::DeadOwner { .. } => io::ErrorKind::InvalidData,
-            Error::RogueDeletion { .. } | Error::NotAdopted { .. } => io::ErrorKind::Other,
-            Error::Io { source, .. } => source.kind(),
+            Error::InvalidPid { .. } | Error::DeadOwner { .. } | Error::NotAPidFile { .. } => {
+                io::ErrorKind::InvalidData
+            }
+            Error::RogueDeletion { .. }
+            | Error::NotAdopted { .. }
+            | Error::LostDescriptor { .. } => io::ErrorKind::Other,
+            Error::Unremovable { source, .. } | Error::Io { source, .. } => source.kind(),
         }
     }
 

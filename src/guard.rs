@@ -1,14 +1,16 @@
 //! Holding the lock: is it still ours, whose is it after a fork, and how it ends.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process;
 use std::sync::Arc;
 
+use nix::errno::Errno;
+use nix::sys::stat::fstat;
+
 use crate::error::Error;
 use crate::inode::{self, Inode};
-use crate::owner::{Content, Record};
+use crate::record::{self, Content};
 
 /// The lock, held until this value is dropped.
 ///
@@ -40,12 +42,21 @@ pub struct LockGuard {
     inode: Inode,
     /// The process that the lock belongs to. A forked child finds its parent's here.
     pid: u32,
+    /// Whether the file was another user's, who alone may remove it.
+    in_place: bool,
     unlocked: bool,
 }
 
 impl LockGuard {
     pub(crate) fn new(path: Arc<Path>, file: File, inode: Inode, pid: u32) -> LockGuard {
-        LockGuard { path, file, inode, pid, unlocked: false }
+        LockGuard { path, file, inode, pid, in_place: false, unlocked: false }
+    }
+
+    /// Makes a stale file ours, whose kernel lock `file` holds.
+    pub(crate) fn take_over(path: Arc<Path>, file: File, inode: Inode) -> Result<LockGuard, Error> {
+        let pid = process::id();
+        rewrite(&file, &path, pid)?;
+        Ok(LockGuard { path, file, inode, pid, in_place: true, unlocked: false })
     }
 
     /// Returns the path of the lock file.
@@ -122,12 +133,8 @@ impl LockGuard {
         if pid == self.pid {
             return Ok(());
         }
-        // Empty it, then write in one call: a reader finds the old pid, nothing, or ours. A shorter record
-        // over a longer one would show it a third.
-        self.file.set_len(0).map_err(Error::io("truncate", &self.path))?;
         self.pid = pid;
-        let record = Record::of(pid);
-        self.file.write_all_at(record.as_bytes(), 0).map_err(Error::io("write", &self.path))
+        rewrite(&self.file, &self.path, pid)
     }
 
     /// Releases the lock and removes the file, and says how it went.
@@ -165,12 +172,18 @@ impl LockGuard {
         self.check_record()?;
         // The name goes first and the kernel lock after it, when the file is closed. In the other order
         // the name would stand there without its lock, and a peer would take it for stale.
-        self.remove_name().inspect_err(|error| {
-            if matches!(error, Error::Io { .. }) {
+        match self.remove_name() {
+            Err(refused @ Error::Io { .. }) => {
                 // An empty record is stale to every peer, even while our process goes on.
-                let _ = self.file.set_len(0);
+                let emptied = self.file.set_len(0);
+                if self.in_place {
+                    emptied.map_err(Error::io("truncate", &self.path))
+                } else {
+                    Err(refused)
+                }
             }
-        })
+            released => released,
+        }
     }
 
     fn remove_name(&self) -> Result<(), Error> {
@@ -196,6 +209,19 @@ impl LockGuard {
     }
 
     fn check_record(&self) -> Result<(), Error> {
+        let stat = match fstat(&self.file) {
+            Ok(stat) if Inode::of(&stat) == self.inode => stat,
+            // The number is free, or means another file by now.
+            Ok(_) | Err(Errno::EBADF) => {
+                return Err(Error::LostDescriptor { path: self.path.to_path_buf() });
+            }
+            Err(errno) if inode::is_gone(&errno.into()) => return Err(self.rogue_deletion()),
+            Err(errno) => return Err(Error::io("examine", &self.path)(errno.into())),
+        };
+        // Whatever is written into the file makes the stamp void.
+        if record::is_stamped(&stat, self.pid) {
+            return Ok(());
+        }
         let content = Content::of(&self.file).map_err(Error::io("read", &self.path))?;
         if content.pid() == Some(self.pid) { Ok(()) } else { Err(self.rogue_deletion()) }
     }
@@ -211,6 +237,19 @@ impl LockGuard {
     fn rogue_deletion(&self) -> Error {
         Error::RogueDeletion { path: self.path.to_path_buf() }
     }
+}
+
+/// Puts another record in place of the one in a file whose kernel lock is held.
+///
+/// Empty it, then write in one call: a reader finds the old pid, nothing, or the new one. A shorter record
+/// over a longer one would show it a third.
+fn rewrite(file: &File, path: &Path, pid: u32) -> Result<(), Error> {
+    file.set_len(0).map_err(Error::io("truncate", path))?;
+    record::write(file, pid).map_err(Error::io("write", path))?;
+    if inode::is_local(file) {
+        record::stamp(file, pid);
+    }
+    Ok(())
 }
 
 impl Drop for LockGuard {

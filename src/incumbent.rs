@@ -4,15 +4,18 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, SFlag, fstat, lstat};
+use nix::unistd::geteuid;
 
 use crate::error::{Error, TAKE_KERNEL_LOCK};
-use crate::inode;
-use crate::owner::Content;
+use crate::guard::LockGuard;
+use crate::inode::{self, Inode};
+use crate::record::{self, Content};
 
 /// What one look at a path found.
 #[expect(clippy::large_enum_variant, reason = "it stays on the stack, for one turn")]
@@ -37,8 +40,8 @@ pub(crate) struct Incumbent {
 }
 
 /// Looks at `path` and tries the kernel lock of what it finds.
-pub(crate) fn look(path: &Path) -> Result<Look, Error> {
-    match look_with(path, Access::Read) {
+pub(crate) fn look(path: &Path, access: Access) -> Result<Look, Error> {
+    match look_with(path, access) {
         Err(error) if is_gone(&error) => Ok(Look::Departed),
         looked => looked,
     }
@@ -104,8 +107,12 @@ pub(crate) fn recorded_pid(path: &Path) -> Result<Option<u32>, Error> {
     }
 }
 
+/// How a file is opened for a look.
+///
+/// Closing a writable file raises `IN_CLOSE_WRITE`, and those who watch a lock file to see its owner go would
+/// wake each other without end. So it is opened for writing only where nothing else helps.
 #[derive(Clone, Copy, PartialEq)]
-enum Access {
+pub(crate) enum Access {
     Read,
     ReadWrite,
 }
@@ -116,9 +123,6 @@ fn wants_a_writable_file(error: &io::Error) -> bool {
 }
 
 /// Opens what is there without following, blocking on or becoming attached to it.
-///
-/// Read-only: closing a writable file raises `IN_CLOSE_WRITE`, and those who watch a lock file to see
-/// its owner go would wake each other without end.
 fn open(path: &Path, access: Access) -> Result<Option<File>, Error> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let opened = OpenOptions::new()
@@ -133,6 +137,11 @@ fn open(path: &Path, access: Access) -> Result<Option<File>, Error> {
             // A symlink says ELOOP, EMLINK or EFTYPE, by system; a socket ENXIO or EOPNOTSUPP.
             if let Ok(stat) = lstat(path) {
                 check_regular(path, &stat)?;
+                if error.raw_os_error() == Some(Errno::EACCES as i32)
+                    && stat.st_uid != geteuid().as_raw()
+                {
+                    return Err(Error::Unreadable { path: path.to_owned(), uid: stat.st_uid });
+                }
             }
             Err(Error::io("open", path)(error))
         }
@@ -163,9 +172,25 @@ fn read(file: &File, path: &Path) -> Result<Content, Error> {
 }
 
 impl Incumbent {
+    /// Any other file is somebody's data, under a path that was meant for something else.
+    pub(crate) fn check_can_be_a_lock_file(&self, path: &Path) -> Result<(), Error> {
+        match self.content.can_be_a_lock_files(&self.file) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::NotAPidFile { path: path.to_owned() }),
+            Err(error) => Err(Error::io("read", path)(error)),
+        }
+    }
+
     /// The pid in its record, if it is a valid one.
     pub(crate) fn recorded_pid(&self) -> Option<u32> {
         self.content.pid()
+    }
+
+    /// Whether a process of ours made this file and had `pid` then. It is gone: its kernel lock is free.
+    ///
+    /// Only on a local file system, where no mount and no machine has a kernel lock of its own.
+    pub(crate) fn is_leftover_of(&self, pid: u32) -> bool {
+        record::is_stamped(&self.stat, pid) && inode::is_local(&self.file)
     }
 
     /// Removes its name; `false` if the path names another file by now.
@@ -174,13 +199,46 @@ impl Incumbent {
     /// lock on a file may unlink it. We hold the lock, so once the path is known to name this file, no
     /// process of ours takes the name away but us.
     pub(crate) fn remove(mut self, path: &Path) -> Result<bool, Error> {
-        if !inode::is_named(&self.file, &self.stat, path).map_err(Error::io("examine", path))? {
+        if !self.is_named(path)? {
             return Ok(false);
         }
-        inode::remove(path).map_err(Error::io("remove the stale", path))?;
+        match inode::remove(path) {
+            Ok(_) => {}
+            Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+                let (path, uid) = (path.to_owned(), self.stat.st_uid);
+                return Err(Error::Unremovable { path, uid, source });
+            }
+            Err(error) => return Err(Error::io("remove the stale", path)(error)),
+        }
         // Nobody can reach the file any more.
         self.locked = false;
         Ok(true)
+    }
+
+    /// Makes a stale file that may not be removed ours as it is; `None` if the path names another by now.
+    ///
+    /// It is the one file that we write to and have not created. A second name would make it somebody's data
+    /// that was planted here, and is `refused`.
+    pub(crate) fn take_over(
+        mut self,
+        path: &Arc<Path>,
+        refused: Error,
+    ) -> Result<Option<LockGuard>, Error> {
+        if self.stat.st_nlink != 1 {
+            return Err(refused);
+        }
+        if !self.is_named(path)? {
+            return Ok(None);
+        }
+        let file = self.file.try_clone().map_err(Error::io("open", path))?;
+        let inode = Inode::of(&self.stat);
+        let guard = LockGuard::take_over(Arc::clone(path), file, inode)?;
+        self.locked = false;
+        Ok(Some(guard))
+    }
+
+    fn is_named(&self, path: &Path) -> Result<bool, Error> {
+        inode::is_named(&self.file, &self.stat, path).map_err(Error::io("examine", path))
     }
 }
 

@@ -96,6 +96,7 @@ mod incumbent;
 mod guard;
 mod error;
 mod owner;
+mod record;
 mod inode;
 
 pub use error::Error;

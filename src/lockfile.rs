@@ -1,5 +1,6 @@
 //! A path to lock, and the protocol that locks it.
 
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::guard::LockGuard;
-use crate::incumbent::{self, Look};
+use crate::incumbent::{self, Access, Incumbent, Look};
 use crate::owner;
 use crate::publish::publish;
 
@@ -157,25 +158,52 @@ impl Lockfile {
     /// One turn of the protocol; `None` if another process has got on with its own work meanwhile.
     fn try_once(&self) -> Result<Option<LockGuard>, Error> {
         // Steps 1 and 2: look at what is there, and try its kernel lock.
-        match incumbent::look(&self.path)? {
+        match incumbent::look(&self.path, Access::Read)? {
             Look::Absent => {}
             Look::Departed => return Ok(None),
             Look::Locked { pid } => return Err(self.busy(pid, true)),
             Look::Unlocked(incumbent) => {
-                if !self.kernel_lock_only
-                    && let Some(pid) = incumbent.recorded_pid()
-                    && is_owned_without_kernel_lock(pid)
-                {
-                    return Err(self.busy(Some(pid), false));
-                }
-                // Step 3: it is stale. Remove it.
-                if !incumbent.remove(&self.path)? {
-                    return Ok(None);
+                self.check_stale(&incumbent)?;
+                // Step 3: remove it.
+                match incumbent.remove(&self.path) {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(None),
+                    Err(refused @ Error::Unremovable { .. }) => {
+                        return self.take_over_in_place(refused);
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }
         // Step 4: nothing is there. Publish ours.
         publish(&self.path, self.mode)
+    }
+
+    /// Step 3, where the directory lets us not remove another user's file: steps 1 and 2 once more, with the
+    /// file open for writing.
+    fn take_over_in_place(&self, refused: Error) -> Result<Option<LockGuard>, Error> {
+        match incumbent::look(&self.path, Access::ReadWrite) {
+            Ok(Look::Absent | Look::Departed) => Ok(None),
+            Ok(Look::Locked { pid }) => Err(self.busy(pid, true)),
+            Ok(Look::Unlocked(incumbent)) => {
+                self.check_stale(&incumbent)?;
+                incumbent.take_over(&self.path, refused)
+            }
+            Err(Error::Unreadable { .. }) => Err(refused),
+            Err(error) if error.io_kind() == io::ErrorKind::PermissionDenied => Err(refused),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a file is stale whose kernel lock we hold, or else why it must stay.
+    fn check_stale(&self, incumbent: &Incumbent) -> Result<(), Error> {
+        incumbent.check_can_be_a_lock_file(&self.path)?;
+        match incumbent.recorded_pid() {
+            Some(pid) if !self.kernel_lock_only && is_owned_by(incumbent, pid) => {
+                Err(self.busy(Some(pid), false))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Reads who owns the lock, by the record alone; `None` if there is no file.
@@ -219,10 +247,10 @@ impl Lockfile {
     }
 }
 
-/// Whether the record alone makes `pid` the owner: a running process that is not this one.
+/// Whether the record alone makes `pid` the owner: a running process that is not this one, in a file that
+/// is not known to be a leftover of ours.
 ///
-/// Our own pid without a kernel lock is a leftover of an earlier process that had the same pid, as
-/// after every restart of a container.
-fn is_owned_without_kernel_lock(pid: u32) -> bool {
-    pid != process::id() && owner::is_alive(pid)
+/// Our own pid without a kernel lock is a leftover of an earlier process that had the same pid.
+fn is_owned_by(incumbent: &Incumbent, pid: u32) -> bool {
+    pid != process::id() && !incumbent.is_leftover_of(pid) && owner::is_alive(pid)
 }

@@ -8,7 +8,7 @@ mod exclusive;
 mod unnamed;
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use nix::sys::stat::{FileStat, fstat};
 use crate::error::{Error, TAKE_KERNEL_LOCK};
 use crate::guard::LockGuard;
 use crate::inode::{self, Inode};
-use crate::owner::Record;
+use crate::record;
 
 /// Puts a lock file at `path`; `None` if another process was faster.
 pub(crate) fn publish(path: &Arc<Path>, mode: u32) -> Result<Option<LockGuard>, Error> {
@@ -53,8 +53,8 @@ impl Candidate {
     }
 
     /// Writes the record, and makes the mode what was asked for.
-    fn fill(&mut self, pid: u32, mode: u32) -> io::Result<()> {
-        self.file.write_all(Record::of(pid).as_bytes())?;
+    fn fill(&self, pid: u32, mode: u32) -> io::Result<()> {
+        record::write(&self.file, pid)?;
         if self.stat.st_mode & 0o7777 != mode {
             // The umask took bits away. Where the file system knows no modes, its own have to do.
             let _ = self.file.set_permissions(Permissions::from_mode(mode));

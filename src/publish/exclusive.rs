@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::guard::LockGuard;
 use crate::inode;
 use crate::publish::{Candidate, create_options};
+use crate::record;
 
 pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Option<LockGuard>, Error> {
     let Some(file) = create(path, mode)? else {
@@ -28,20 +29,30 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Option<LockGuard>, 
             let _ = inode::remove(path);
         }
     });
-    let Some(mut candidate) = locked? else {
-        return Ok(None);
+    let candidate = match locked? {
+        // Another process has had it in the meantime, and has written into it.
+        Some(candidate) if candidate.stat.st_size == 0 => candidate,
+        _ => return Ok(None),
     };
-    // Before we had its kernel lock, the file was stale to all others, and one of them may have removed it.
-    let named = inode::is_named(&candidate.file, &candidate.stat, path);
-    if !named.map_err(Error::io("examine", path))? {
-        return Ok(None);
-    }
     let pid = process::id();
-    if let Err(error) = candidate.fill(pid, mode) {
-        let _ = inode::remove(path);
-        return Err(Error::io("write", path)(error));
+    let filled = candidate.fill(pid, mode);
+    if inode::is_local(&candidate.file) {
+        record::stamp(&candidate.file, pid);
     }
-    Ok(Some(candidate.into_guard(path, pid)))
+    // Before we had its kernel lock, the file was stale to all others, and one of them may have removed it.
+    // The proof comes after the record: on gocryptfs the name can lead to a second inode at any time, whose
+    // kernel lock is free. A process that finds it after the proof finds our pid there.
+    match (filled, inode::is_named(&candidate.file, &candidate.stat, path)) {
+        (Ok(()), Ok(true)) => Ok(Some(candidate.into_guard(path, pid))),
+        (Err(error), Ok(true)) => {
+            let _ = inode::remove(path);
+            Err(Error::io("write", path)(error))
+        }
+        (_, named) => {
+            let _ = candidate.file.set_len(0);
+            named.map(|_| None).map_err(Error::io("examine", path))
+        }
+    }
 }
 
 /// `None` if the name is taken, whatever the file system calls that: sshfs says EPERM.

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::guard::LockGuard;
 use crate::inode::{Inode, directory_of, is_local, proc_link};
 use crate::publish::{Candidate, create_options};
+use crate::record;
 
 /// What publishing this way came to.
 pub(super) enum Unnamed {
@@ -32,7 +33,7 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Unnamed, Error> {
     let Ok(file) = options.custom_flags(OFlag::O_TMPFILE.bits()).open(directory_of(path)) else {
         return Ok(Unnamed::Unsupported);
     };
-    let Some(mut candidate) = Candidate::lock(file, path)? else {
+    let Some(candidate) = Candidate::lock(file, path)? else {
         return Ok(Unnamed::Taken);
     };
     // Where a FUSE server has `O_TMPFILE`, the name that it links can be another inode to the kernel than
@@ -43,6 +44,7 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Unnamed, Error> {
     }
     let pid = process::id();
     candidate.fill(pid, mode).map_err(Error::io("write", path))?;
+    record::stamp(&candidate.file, pid);
     match linkat(&candidate.file, "", AT_FDCWD, path.as_ref(), AtFlags::AT_EMPTY_PATH) {
         Ok(()) => return Ok(Unnamed::Owned(candidate.into_guard(path, pid))),
         Err(Errno::EEXIST) => {}

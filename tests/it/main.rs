@@ -14,6 +14,7 @@ mod crash;
 mod costs;
 #[cfg(feature = "retry")]
 mod daemon;
+mod data;
 mod errors;
 mod exclusion;
 mod fallback;
@@ -22,6 +23,7 @@ mod faults;
 mod flock;
 mod fork;
 mod interop;
+mod leftover;
 #[cfg(target_arch = "x86_64")]
 mod nfs;
 mod paths;
@@ -39,6 +41,7 @@ mod retry_tracing;
 mod rogue;
 mod schedule;
 mod stale;
+mod users;
 #[cfg(all(feature = "retry", target_os = "linux"))]
 mod wake;
 #[cfg(feature = "retry")]

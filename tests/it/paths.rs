@@ -15,7 +15,7 @@ use nix::unistd::mkfifo;
 use pidlockfile::{Error, Lockfile};
 
 use crate::peer::Peer;
-use crate::sandbox::{DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require, set_mode};
+use crate::sandbox::{DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require};
 
 #[test]
 fn a_path_that_is_not_absolute_or_names_no_file_is_refused() {
@@ -110,32 +110,6 @@ fn a_directory_that_may_not_be_written_is_a_permanent_error() {
     let answer = try_lock_as_other_user(&sandbox.path());
     assert!(answer.starts_with("Io { action: \"create\""), "{answer}");
     assert!(answer.contains("PermissionDenied"), "{answer}");
-}
-
-#[test]
-fn a_file_that_may_not_be_read_is_a_permanent_error_and_stays() {
-    require!(is_root(), "needs root, to become another user");
-    let sandbox = Sandbox::new();
-    sandbox.plant(record_of(DEAD_PID));
-    set_mode(&sandbox.path(), 0o600);
-    set_mode(sandbox.dir(), 0o777);
-    let answer = try_lock_as_other_user(&sandbox.path());
-    assert!(answer.starts_with("Io { action: \"open\""), "{answer}");
-    assert!(answer.contains("PermissionDenied"), "{answer}");
-    assert_eq!(sandbox.record(), record_of(DEAD_PID));
-}
-
-#[test]
-fn a_stale_file_that_may_not_be_removed_is_a_permanent_error_and_stays() {
-    require!(is_root(), "needs root, to become another user");
-    let sandbox = Sandbox::new();
-    sandbox.plant(record_of(DEAD_PID));
-    set_mode(&sandbox.path(), 0o644);
-    set_mode(sandbox.dir(), 0o1777);
-    let answer = try_lock_as_other_user(&sandbox.path());
-    assert!(answer.starts_with("Io { action: \"remove the stale\""), "{answer}");
-    assert!(answer.contains("PermissionDenied"), "{answer}");
-    assert_eq!(sandbox.record(), record_of(DEAD_PID));
 }
 
 fn assert_not_a_file(sandbox: &Sandbox, expected: &str) {

@@ -5,7 +5,8 @@
 
 use fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::IntoRawFd as _;
+use std::os::fd::{FromRawFd as _, IntoRawFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -193,6 +194,7 @@ impl State {
         exit_at_once()
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table of commands")]
     fn carry_out(&mut self, line: &str) -> String {
         let mut words = line.split(' ');
         let command = words.next().unwrap();
@@ -232,7 +234,19 @@ impl State {
             "fork_in_a_thread_when_told" => fork_when_told(self.lockfile.path()),
             "park_a_thread" => return park_a_thread(),
             "umask" => drop(umask(Mode::from_bits_truncate(octal(argument)))),
-            "become" => become_user(argument.parse().unwrap()),
+            "become" => become_user(argument.parse().unwrap(), words.next()),
+            // What the failing command would print, and whether another try may help.
+            "text" => return self.lockfile.try_lock().unwrap_err().to_string(),
+            "is_temporary" => {
+                return self.lockfile.try_lock().unwrap_err().is_temporary().to_string();
+            }
+            "close_the_lock_file" => drop(take_descriptor_of(self.lockfile.path())),
+            "reuse_the_lock_files_descriptor" => {
+                let number = take_descriptor_of(self.lockfile.path()).into_raw_fd();
+                nix::unistd::close(number).unwrap();
+                let other = File::open("/dev/null").unwrap();
+                assert_eq!(other.into_raw_fd(), number);
+            }
             "limit_files" => {
                 let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
                 setrlimit(Resource::RLIMIT_NOFILE, argument.parse().unwrap(), hard).unwrap();
@@ -431,9 +445,21 @@ fn fork_when_told(path: &Path) {
     });
 }
 
-fn become_user(id: u32) {
+/// The descriptor that a guard has of the lock file, to do with what no careful program does.
+fn take_descriptor_of(path: &Path) -> OwnedFd {
+    let lock_file = fs::metadata(path).unwrap().ino();
+    let entries = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let number = entries
+        .filter(|entry| fs::metadata(entry.path()).is_ok_and(|file| file.ino() == lock_file))
+        .find_map(|entry| entry.file_name().to_str()?.parse().ok());
+    // SAFETY: it breaks the guard, which is what is tested.
+    unsafe { OwnedFd::from_raw_fd(number.unwrap()) }
+}
+
+fn become_user(id: u32, group: Option<&str>) {
+    let group = group.map_or(id, |group| group.parse().unwrap());
     setgroups(&[]).unwrap();
-    setgid(Gid::from_raw(id)).unwrap();
+    setgid(Gid::from_raw(group)).unwrap();
     setuid(Uid::from_raw(id)).unwrap();
 }
 

@@ -27,8 +27,7 @@ fn assert_replaced_at_once(sandbox: &Sandbox) {
 
 #[test]
 fn a_file_without_a_valid_pid_is_replaced_at_once() {
-    let garbage = "garbage ".repeat(10_000_000 / 8);
-    for record in ["", "\n", "-1\n", "0\n", "a\n", "00\n", "\0\0\0", "99999999999\n", &garbage] {
+    for record in ["", "\n", "-1\n", "0\n", "a\n", "00\n", "\0\0\0", "99999999999\n"] {
         let sandbox = Sandbox::new();
         sandbox.plant(record);
         assert_replaced_at_once(&sandbox);
@@ -176,8 +175,9 @@ fn the_id_of_a_mere_thread_is_no_process() {
 fn where_proc_tells_nothing_a_zombie_counts_as_alive() {
     require!(is_root(), "needs root, to hide /proc");
     let sandbox = Sandbox::new();
-    let mut owner = Peer::holding(&sandbox.path());
-    owner.kill_without_reaping();
+    let mut zombie = Peer::at(&sandbox.path());
+    zombie.kill_without_reaping();
+    sandbox.plant(record_of(zombie.pid()));
     let mut peer = Peer::at(&sandbox.path());
     peer.must("hide_proc");
     let answer = peer.ask("try_lock");

@@ -1,0 +1,201 @@
+//! Two users and one lock: each recipe of `Lockfile::mode`, and what goes wrong without.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::path::Path;
+
+use crate::peer::Peer;
+use crate::sandbox::{DEAD_PID, Sandbox, is_root, record_of, require, set_mode};
+
+const ALICE: u32 = 65534;
+const BOB: u32 = 65533;
+const GROUP: u32 = 65532;
+
+fn peer_of(user: u32, path: &Path, mode: &str) -> Peer {
+    let mut peer = Peer::at(path);
+    peer.must(&format!("become {user} {GROUP}"));
+    peer.must(&format!("mode {mode}"));
+    peer
+}
+
+/// A sandbox whose directory has this mode and the shared group.
+fn shared(mode: u32) -> Sandbox {
+    let sandbox = Sandbox::new();
+    chown(sandbox.dir(), None, Some(GROUP)).unwrap();
+    set_mode(sandbox.dir(), mode);
+    sandbox
+}
+
+fn owner_of(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().uid()
+}
+
+/// One of the two after the other, most of them killed, and each gets the lock at once.
+fn take_turns(sandbox: &Sandbox, mode: &str, turns: usize) {
+    for turn in 0..turns {
+        let user = [ALICE, BOB][turn % 2];
+        let mut peer = peer_of(user, &sandbox.path(), mode);
+        peer.must("try_lock");
+        assert_eq!(sandbox.record(), record_of(peer.pid()), "turn {turn}");
+        peer.must("verify");
+        match turn % 10 {
+            8 => peer.must("unlock"),
+            9 => peer.must("drop"),
+            _ => peer.kill(),
+        }
+    }
+}
+
+/// `TORTURE_SECONDS` asks for the long form.
+fn turns() -> usize {
+    if std::env::var_os("TORTURE_SECONDS").is_some() { 1000 } else { 100 }
+}
+
+#[test]
+fn in_a_sticky_directory_everybody_takes_over_the_file_of_a_killed_owner() {
+    require!(is_root(), "needs root, to become two users");
+    take_turns(&shared(0o1777), "666", turns());
+}
+
+#[test]
+fn in_a_sticky_directory_a_group_takes_over_the_file_of_a_killed_owner() {
+    require!(is_root(), "needs root, to become two users");
+    take_turns(&shared(0o3775), "660", turns());
+}
+
+#[test]
+fn in_a_setgid_directory_a_group_replaces_the_file_of_a_killed_owner() {
+    require!(is_root(), "needs root, to become two users");
+    for mode in ["640", "660"] {
+        take_turns(&shared(0o2775), mode, 20);
+    }
+}
+
+#[test]
+fn a_release_after_a_takeover_in_place_empties_the_file_and_is_no_error() {
+    require!(is_root(), "needs root, to become two users");
+    for release in ["unlock", "drop"] {
+        let sandbox = shared(0o1777);
+        peer_of(ALICE, &sandbox.path(), "666").must("try_lock");
+        let mut bob = peer_of(BOB, &sandbox.path(), "666");
+        bob.must("try_lock");
+        bob.must(release);
+        assert_eq!((sandbox.record().as_str(), owner_of(&sandbox.path())), ("", ALICE));
+        // The next one need not be root, nor Alice.
+        peer_of(BOB, &sandbox.path(), "666").must("try_lock");
+        let mut alice = peer_of(ALICE, &sandbox.path(), "666");
+        alice.must("try_lock");
+        alice.must("unlock");
+        assert_eq!(sandbox.names(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn an_owner_in_place_keeps_all_others_out() {
+    require!(is_root(), "needs root, to become two users");
+    let sandbox = shared(0o1777);
+    peer_of(ALICE, &sandbox.path(), "666").must("try_lock");
+    let mut bob = peer_of(BOB, &sandbox.path(), "666");
+    bob.must("try_lock");
+    for user in [ALICE, BOB] {
+        let answer = peer_of(user, &sandbox.path(), "666").ask("try_lock");
+        assert!(answer.starts_with("Busy {") && answer.contains("kernel_locked: true"), "{answer}");
+        assert!(answer.contains(&format!("Some({})", bob.pid())), "{answer}");
+    }
+    bob.must("fork");
+    bob.must("child adopt");
+    bob.must("child verify");
+    bob.must("child unlock");
+    assert_eq!(sandbox.record(), "");
+}
+
+#[test]
+fn a_file_made_for_a_user_in_a_directory_that_it_may_not_write_is_taken_over_in_place() {
+    require!(is_root(), "needs root, to become another user");
+    let sandbox = Sandbox::new();
+    sandbox.plant("");
+    chown(sandbox.path(), Some(ALICE), Some(GROUP)).unwrap();
+    set_mode(&sandbox.path(), 0o644);
+    let mut alice = peer_of(ALICE, &sandbox.path(), "644");
+    alice.must("try_lock");
+    assert_eq!(sandbox.record(), record_of(alice.pid()));
+    alice.must("unlock");
+    assert_eq!(sandbox.record(), "");
+}
+
+/// The link makes it somebody's data, planted where a lock file is expected.
+#[test]
+fn a_file_with_a_second_name_is_not_written() {
+    require!(is_root(), "needs root, to become another user");
+    let sandbox = shared(0o1777);
+    sandbox.plant(record_of(DEAD_PID));
+    set_mode(&sandbox.path(), 0o666);
+    fs::hard_link(sandbox.path(), sandbox.dir().join("data")).unwrap();
+    let answer = peer_of(BOB, &sandbox.path(), "666").ask("try_lock");
+    assert!(answer.starts_with("Unremovable {"), "{answer}");
+    assert_eq!(sandbox.record(), record_of(DEAD_PID));
+}
+
+#[test]
+fn a_live_owner_without_a_kernel_lock_is_not_taken_over_in_place() {
+    require!(is_root(), "needs root, to become another user");
+    let sandbox = shared(0o1777);
+    let owner = crate::sandbox::Bystander::new();
+    sandbox.plant(record_of(owner.pid()));
+    set_mode(&sandbox.path(), 0o666);
+    let answer = peer_of(BOB, &sandbox.path(), "666").ask("try_lock");
+    assert!(answer.starts_with("Busy {") && answer.contains("kernel_locked: false"), "{answer}");
+    assert_eq!(sandbox.record(), record_of(owner.pid()));
+}
+
+#[test]
+fn data_in_a_sticky_directory_is_not_written() {
+    require!(is_root(), "needs root, to become another user");
+    let sandbox = shared(0o1777);
+    sandbox.plant("everybody may write this data\n");
+    set_mode(&sandbox.path(), 0o666);
+    let answer = peer_of(BOB, &sandbox.path(), "666").ask("try_lock");
+    assert!(answer.starts_with("NotAPidFile {"), "{answer}");
+    assert_eq!(sandbox.record(), "everybody may write this data\n");
+}
+
+#[test]
+fn a_stale_file_that_may_neither_be_removed_nor_written_names_its_owner() {
+    require!(is_root(), "needs root, to become two users");
+    let sandbox = shared(0o1777);
+    peer_of(ALICE, &sandbox.path(), "644").must("try_lock");
+    let before = sandbox.record();
+    let mut bob = peer_of(BOB, &sandbox.path(), "644");
+    let text = bob.ask("text try_lock");
+    assert!(text.contains(&format!("belongs to uid {ALICE}")) && text.contains("mode"), "{text}");
+    bob.must_fail("try_lock", "Unremovable");
+    assert_eq!(bob.ask("is_temporary"), "false");
+    assert_eq!(sandbox.record(), before);
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_temporary_and_names_its_owner() {
+    require!(is_root(), "needs root, to become two users");
+    let sandbox = shared(0o1777);
+    let mut alice = peer_of(ALICE, &sandbox.path(), "600");
+    alice.must("try_lock");
+    let mut bob = peer_of(BOB, &sandbox.path(), "600");
+    let text = bob.ask("text try_lock");
+    assert!(text.contains(&format!("belongs to uid {ALICE}")) && text.contains("mode"), "{text}");
+    bob.must_fail("try_lock", "Unreadable");
+    assert_eq!(bob.ask("is_temporary"), "true");
+    bob.must_fail("owner", "Unreadable");
+    alice.must("unlock");
+    bob.must("try_lock");
+}
+
+#[test]
+fn a_directory_that_may_not_be_searched_is_a_permanent_error() {
+    require!(is_root(), "needs root, to become another user");
+    let sandbox = Sandbox::new();
+    sandbox.plant("");
+    set_mode(sandbox.dir(), 0o700);
+    let answer = peer_of(BOB, &sandbox.path(), "600").ask("try_lock");
+    assert!(answer.starts_with("Io { action: \"open\""), "{answer}");
+    assert!(answer.contains("PermissionDenied"), "{answer}");
+}

@@ -29,8 +29,9 @@ use crate::record::{self, Content};
 /// kernel lock lasts until every copy is closed; execve(2) closes them.
 /// [`adopt`](LockGuard::adopt) makes the child the owner.
 ///
-/// A child is told from its parent by its pid. One that is forked into a new pid namespace by a process
-/// that is pid 1 of its own has the same pid, and takes the lock for its own: let it
+/// A child is told from its parent by its pid. In a new pid namespace a child can have any pid, its parent's
+/// included: pid 1 if the parent is pid 1 of its own namespace, or pid N as the Nth child there of a process N.
+/// Such a child takes the lock for its own, and its Drop removes the parent's file. Let it
 /// [`forget`](std::mem::forget) the guard.
 #[derive(Debug)]
 #[must_use = "the lock is released as soon as its guard is dropped; bind it: `let _guard = …`"]
@@ -65,14 +66,16 @@ impl LockGuard {
         &self.path
     }
 
-    /// Checks that the path still names our lock file, and the file our process.
+    /// Checks that this process still holds the lock.
     ///
-    /// Nothing can keep an outsider from removing the file, and then another process can take the
-    /// lock. A daemon that asks now and then, or before work that must not be done twice, finds out.
+    /// Nothing can keep another program from removing the file, and then another process can take the
+    /// lock. And a program that closes all its descriptors closes the one that holds the lock. A daemon that
+    /// asks now and then, or before work that must not be done twice, finds out.
     ///
     /// # Errors
     ///
     /// [`RogueDeletion`](Error::RogueDeletion) if the file was removed, replaced or overwritten;
+    /// [`LostDescriptor`](Error::LostDescriptor) if this process closed it;
     /// [`NotAdopted`](Error::NotAdopted) in a forked child; [`Io`](Error::Io) if the operating system
     /// does not tell.
     ///
@@ -97,14 +100,14 @@ impl LockGuard {
 
     /// Makes the calling process the owner of the lock, after a fork(2).
     ///
-    /// For a daemon that takes the lock, while it can still complain to the terminal, and then forks
-    /// into the background. The lock is held all the time, and every reader finds either the old
-    /// owner's pid or the new one's. The parent's guard then no longer removes the file: its Drop
-    /// only closes, its `unlock` reports [`RogueDeletion`](Error::RogueDeletion).
+    /// For a daemon that takes the lock while it can still print to the terminal, and then forks into the
+    /// background. The lock is held all the time. A reader finds the old owner's pid, for a moment an empty
+    /// file, and then the new owner's pid. From then on the parent's guard does not remove the file: its Drop only
+    /// closes it, and its `unlock` reports [`RogueDeletion`](Error::RogueDeletion).
     ///
-    /// **The parent must not release while the child adopts.** It waits for the child's word, or ends
-    /// without Drop ([`std::process::exit`]). And only one process may adopt: of two children that do so at
-    /// once, both can be told that all went well.
+    /// **The parent must not release while the child adopts.** It waits until the child tells it, by a pipe
+    /// for instance, or ends without Drop ([`std::process::exit`]). Only one process may adopt: of two
+    /// children that adopt at once, both can be told that all went well.
     ///
     /// Where the calling process is the owner already, this is [`verify`](LockGuard::verify).
     ///

@@ -12,13 +12,13 @@ use crate::incumbent::{self, Access, Incumbent, Look};
 use crate::owner;
 use crate::publish::publish;
 
-/// How often `try_lock` looks at the path before it calls that `NotExist`. Every further look means
-/// that some other process has got on with its own work meanwhile.
+/// How often `try_lock` looks at the path before it gives up with `NotExist`. Each further look means that
+/// another process has changed the file meanwhile.
 const MAX_LOOKS: usize = 16;
 
 const DEFAULT_MODE: u32 = 0o600;
 
-/// Without it, our own user's next process could not look at a file that a crash has left.
+/// Without this bit, the next process of the same user could not open a file that a crash has left.
 const OWNER_MAY_READ: u32 = 0o400;
 
 /// The path of a pid file, and how to lock it.
@@ -52,9 +52,10 @@ pub struct Lockfile {
 impl Lockfile {
     /// Checks `path` and keeps it.
     ///
-    /// It must be absolute, since a daemon changes its working directory, and end in a file name. The
-    /// file is for the lock alone: a regular file that is there already and whose first line is not the
-    /// pid of a running process is removed by [`try_lock`](Lockfile::try_lock), whatever it holds.
+    /// It must be absolute, since a daemon changes its working directory, and end in a file name.
+    /// `std::path::absolute` makes it so; `~` is not expanded. The file is for the lock alone. A file that is
+    /// there already and holds something else than a lock file can hold is
+    /// [refused](Error::NotAPidFile), and stays.
     ///
     /// # Errors
     ///
@@ -82,25 +83,36 @@ impl Lockfile {
     /// Sets the permission bits of the lock file, whatever the umask is. Default: `0o600`. Its owner may
     /// always read it.
     ///
-    /// A process of another user that may not read the file gets a permanent
-    /// [`Io`](Error::Io) "permission denied" instead of [`Busy`](Error::Busy), and its operators cannot
-    /// `cat` the pid. But whoever may read the file may also flock(2) it, and so keep others from
-    /// taking it over after a crash: `0o644` is for machines where every user is trusted that far.
+    /// What to choose depends on who shares the lock:
+    ///
+    /// | users | directory | `mode` |
+    /// |---|---|---|
+    /// | one user, or root | its own: `/run/NAME`, `$XDG_RUNTIME_DIR` | `0o600`, or `0o644` if others may read the pid |
+    /// | a group | `2775` (setgid), of that group | `0o640`, or `0o660` |
+    /// | everybody | `1777` (sticky), such as `/tmp` or `/run/lock` | `0o666` |
+    ///
+    /// In a sticky directory only the owner of a file can remove it. A stale file that this user may write
+    /// is then taken over in place, and the release empties it instead of removing it. A file that this user may
+    /// not read is most likely the lock of the user who owns it, and gives the temporary error
+    /// [`Unreadable`](Error::Unreadable); a stale one that may neither be removed nor written gives
+    /// [`Unremovable`](Error::Unremovable).
+    ///
+    /// Anyone who may read the file may also flock(2) it, and so keep others from taking it over.
     #[must_use]
     pub fn mode(self, mode: u32) -> Lockfile {
         Lockfile { mode: mode & 0o7777 | OWNER_MAY_READ, ..self }
     }
 
-    /// Takes a file without a kernel lock for stale, whoever its record names.
+    /// Goes by the kernel lock alone: a file without one is stale, even if its record names a running process.
     ///
-    /// By default a record that names a running process is honoured, kernel lock or not: a program that
-    /// knows pid files only, such as a shell script, may have written it. The price: after a crash
-    /// whose pid was given to another process (every container that restarts, every machine that
-    /// reboots onto a persistent directory) the lock is [`Busy`](Error::Busy) until that process ends
-    /// or somebody removes the file.
+    /// This is seldom needed. A file that this crate left behind carries a stamp, and never blocks. But a
+    /// file without a stamp is honoured while its pid is a running process, since a program that knows pid files
+    /// only, such as a shell script, may have written it. Choose `kernel_lock_only` if such files are left
+    /// behind on this path and their pids are recycled, and if every program on the path uses this crate or
+    /// `flock -n`.
     ///
-    /// Choose this where all who lock this path use this crate or `flock -n`: then the kernel alone knows
-    /// who holds the lock, and no pid can mislead.
+    /// Do not choose it where mounts of one directory do not share their kernel locks, nor on gocryptfs: there
+    /// the pid is what protects the lock. See [File systems](crate#file-systems).
     #[must_use]
     pub fn kernel_lock_only(self) -> Lockfile {
         Lockfile { kernel_lock_only: true, ..self }
@@ -112,7 +124,7 @@ impl Lockfile {
         &self.path
     }
 
-    /// Takes the lock if it is free, replacing a stale file; never blocks, never sleeps.
+    /// Takes the lock if it is free, and replaces a stale file. It never blocks and never sleeps.
     ///
     /// Bind the guard to a name, `_guard` and not `_`, which would drop it at once.
     ///
@@ -120,10 +132,12 @@ impl Lockfile {
     ///
     /// # Errors
     ///
-    /// - [`Busy`](Error::Busy): somebody owns the lock, possibly this very process. Temporary.
-    /// - [`NotExist`](Error::NotExist): others took and released the lock faster than this process
+    /// - [`Busy`](Error::Busy): another process holds the lock, or another guard of this one. Temporary.
+    /// - [`NotExist`](Error::NotExist): other processes took and released the lock faster than this one
     ///   could look. Temporary.
-    /// - [`NotAFile`](Error::NotAFile): something other than a regular file is in its place.
+    /// - [`Unreadable`](Error::Unreadable): another user's file, which may not be read. Temporary.
+    /// - [`NotAFile`](Error::NotAFile), [`NotAPidFile`](Error::NotAPidFile): something else is in its place.
+    /// - [`Unremovable`](Error::Unremovable): another user's stale file.
     /// - [`Io`](Error::Io): no such directory, no permission, disk full, a file system without flock(2), …
     ///
     /// # Examples
@@ -155,7 +169,7 @@ impl Lockfile {
         Err(obstacle.unwrap_or_else(|| Error::NotExist { path: self.path.to_path_buf() }))
     }
 
-    /// One turn of the protocol; `None` if another process has got on with its own work meanwhile.
+    /// One turn of the protocol; `None` if another process has changed the file meanwhile.
     fn try_once(&self) -> Result<Option<LockGuard>, Error> {
         // Steps 1 and 2: look at what is there, and try its kernel lock.
         match incumbent::look(&self.path, Access::Read)? {
@@ -206,17 +220,17 @@ impl Lockfile {
         }
     }
 
-    /// Reads who owns the lock, by the record alone; `None` if there is no file.
+    /// Reads the owner's pid from the record; `None` if there is no file.
     ///
-    /// It asks for no kernel lock, since that would make others see the lock busy. So the answer is
-    /// what an operator learns from `cat` and `kill -0`, not a promise: for that, take the lock.
+    /// It asks for no kernel lock, since that would make others see the lock busy. The answer is what an
+    /// operator learns from `cat` and `kill -0`. It is no proof.
     ///
     /// # Errors
     ///
-    /// [`InvalidPid`](Error::InvalidPid) and [`DeadOwner`](Error::DeadOwner): the record names nobody. The
-    /// file is stale, or held by flock(1) or by a killed owner's child; only `try_lock` can tell, so do not
-    /// remove it. [`NotAFile`](Error::NotAFile) and [`Io`](Error::Io) as in
-    /// [`try_lock`](Lockfile::try_lock).
+    /// [`InvalidPid`](Error::InvalidPid) and [`DeadOwner`](Error::DeadOwner): the record names no running
+    /// process. The file is stale, or flock(1) or a killed owner's child holds its kernel lock. Do not remove
+    /// it: only `try_lock` can tell. [`NotAFile`](Error::NotAFile), [`Unreadable`](Error::Unreadable) and
+    /// [`Io`](Error::Io) as in [`try_lock`](Lockfile::try_lock).
     ///
     /// # Examples
     ///

@@ -38,8 +38,11 @@ SCENARIOS = [
     # Takes away the owner's right to write, so that there is a mode to be set; to read has to be left, for the rival.
     Scenario("absent, umask 277", "absent", ("umask 277",), "try_lock"),
     Scenario("absent, link by /proc", "absent", ("refuse link_by_empty_path",), "try_lock"),
-    Scenario("absent, temporary", "leftover", ("refuse tmpfile",), "try_lock"),
-    Scenario("stale, temporary, no rename", "dead", ("refuse tmpfile", "refuse rename_noreplace"), "try_lock"),
+    Scenario("absent, exclusive", "absent", ("refuse tmpfile",), "try_lock"),
+    Scenario("stale, exclusive", "dead", ("refuse tmpfile",), "try_lock"),
+    # No file system is known to be local then: the whole proof.
+    Scenario("absent, exclusive, elsewhere", "absent", ("refuse tmpfile", "refuse statfs"), "try_lock"),
+    Scenario("stale, exclusive, elsewhere", "dead", ("refuse tmpfile", "refuse statfs"), "try_lock"),
     Scenario("unlock", "own", (), "unlock"),
     Scenario("drop", "own", (), "drop"),
 ]
@@ -71,8 +74,6 @@ class Stage:
         if start in records:
             with open(self.path, "w") as file:
                 file.write(f"{records[start]}\n")
-        elif start == "leftover":
-            open(os.path.join(self.dir, ".pidlockfile-aB3dE6gH"), "w").close()
 
     def prepare(self, scenario):
         check(not os.listdir(self.dir), f"not clean before: {os.listdir(self.dir)}")

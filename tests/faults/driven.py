@@ -135,13 +135,13 @@ def calls_in(trace):
             continue
         if name == "write" and rest.startswith("1, "):
             continue
-        # What only the outcome shows goes; then numbers, and the random names of directories and temporaries.
+        # What only the outcome shows goes; then numbers, and the random names of directories.
         shape = re.split(r"\) += |<unfinished", rest)[0]
-        shape = re.sub(r"\.pidlockfile-\w{8}", "TEMPORARY", shape)
         shape = re.sub(r'"[^"]*/faults-\w+/', '"', shape)
         shape = re.sub(r"[0-9]+", "N", shape)
-        if name in ("read", "pread64", "getdents64"):
-            shape = shape.split(",")[0]  # a buffer's content shows where there is one, else its address
+        # A buffer's content shows where there is one, else its address.
+        if name in ("read", "pread64", "fstatfs", "readlink"):
+            shape = shape.split(",")[0]
         if name in ("statx", "fstat", "newfstatat"):
             shape = ",".join(shape.split(",")[:2])
         yield Call(name, counts[name], shape.strip(), index)

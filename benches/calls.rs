@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use libc::{
-    AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, LOCK_EX, LOCK_NB, O_CLOEXEC, O_NOCTTY,
-    O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_TMPFILE,
+    AT_EMPTY_PATH, AT_FDCWD, LOCK_EX, LOCK_NB, O_CLOEXEC, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK,
+    O_RDONLY, O_RDWR, O_TMPFILE,
 };
 
 pub struct Names {
@@ -34,8 +34,12 @@ impl Names {
         let file =
             unsafe { libc::open(self.directory.as_ptr(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0o600) };
         flock(file, LOCK_EX | LOCK_NB);
+        // tmpfs and the like have no disk: only statfs(2) tells them from FUSE.
+        if libc::major(fstat(file).st_dev) == 0 {
+            fstatfs(file);
+        }
         write_pid(file);
-        statx(file, c"", AT_EMPTY_PATH);
+        stamp(file);
         // SAFETY: both paths are C strings.
         let linked = unsafe {
             libc::linkat(file, c"".as_ptr(), AT_FDCWD, self.path.as_ptr(), AT_EMPTY_PATH)
@@ -46,8 +50,8 @@ impl Names {
 
     pub fn release(&self, file: c_int) {
         getpid();
-        read(file);
-        statx(AT_FDCWD, &self.path, AT_SYMLINK_NOFOLLOW);
+        fstat(file);
+        lstat(&self.path);
         unlink(&self.path);
         close(file);
     }
@@ -67,7 +71,7 @@ pub fn write_pid(file: c_int) {
     getpid();
     let record = b"1234567\n";
     // SAFETY: the buffer is as long as it is said to be.
-    let len = unsafe { libc::write(file, record.as_ptr().cast(), record.len()) };
+    let len = unsafe { libc::pwrite(file, record.as_ptr().cast(), record.len(), 0) };
     assert_eq!(len, 8);
 }
 
@@ -93,7 +97,7 @@ pub fn read_status(pid: i32) {
     // SAFETY: the path is a C string, and the buffer as long as it is said to be.
     unsafe {
         let file = libc::open(path.as_ptr(), O_RDONLY | O_CLOEXEC);
-        statx(file, c"", AT_EMPTY_PATH);
+        statx(file);
         libc::lseek(file, 0, libc::SEEK_CUR);
         assert!(libc::read(file, status.as_mut_ptr().cast(), status.len()) > 0);
         assert_eq!(libc::read(file, status.as_mut_ptr().cast(), status.len()), 0);
@@ -101,13 +105,45 @@ pub fn read_status(pid: i32) {
     }
 }
 
-pub fn statx(directory: c_int, path: &CStr, flags: c_int) {
+fn statx(file: c_int) {
     let mut metadata = MaybeUninit::<libc::statx>::uninit();
     let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
     // SAFETY: the path is a C string, and the buffer a statx.
     let result =
-        unsafe { libc::statx(directory, path.as_ptr(), flags, mask, metadata.as_mut_ptr()) };
+        unsafe { libc::statx(file, c"".as_ptr(), AT_EMPTY_PATH, mask, metadata.as_mut_ptr()) };
     assert_eq!(result, 0);
+}
+
+pub fn fstat(file: c_int) -> libc::stat {
+    let mut metadata = MaybeUninit::uninit();
+    // SAFETY: the buffer is a stat, which a call that went well has filled.
+    unsafe {
+        assert_eq!(libc::fstat(file, metadata.as_mut_ptr()), 0);
+        metadata.assume_init()
+    }
+}
+
+pub fn lstat(path: &CStr) {
+    let mut metadata = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the path is a C string, and the buffer a stat.
+    assert_eq!(unsafe { libc::lstat(path.as_ptr(), metadata.as_mut_ptr()) }, 0);
+}
+
+pub fn fstatfs(file: c_int) {
+    let mut file_system = MaybeUninit::<libc::statfs64>::uninit();
+    // SAFETY: the buffer is a statfs.
+    assert_eq!(unsafe { libc::fstatfs64(file, file_system.as_mut_ptr()) }, 0);
+}
+
+/// Sets the modification time, as a stamp does, and leaves the other.
+fn stamp(file: c_int) {
+    let omitted = libc::timespec { tv_sec: 0, tv_nsec: libc::UTIME_OMIT };
+    let mut now = omitted;
+    // SAFETY: the buffers are what the calls take.
+    unsafe {
+        assert_eq!(libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now), 0);
+        assert_eq!(libc::futimens(file, [omitted, now].as_ptr()), 0);
+    }
 }
 
 pub fn unlink(path: &CStr) {

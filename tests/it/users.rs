@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::peer::Peer;
 use crate::sandbox::{DEAD_PID, Sandbox, is_root, record_of, require, set_mode};
+use crate::trace::{Traced, require_traced};
 
 const ALICE: u32 = 65534;
 const BOB: u32 = 65533;
@@ -107,6 +108,75 @@ fn an_owner_in_place_keeps_all_others_out() {
     bob.must("child verify");
     bob.must("child unlock");
     assert_eq!(sandbox.record(), "");
+}
+
+/// A sticky directory with what a killed owner of Alice's has left, and Bob stopped before a system call of
+/// his attempt; `None` if he makes fewer calls.
+fn bob_stopped_in_a_takeover(nth: usize) -> Option<(Sandbox, Traced)> {
+    let sandbox = shared(0o1777);
+    peer_of(ALICE, &sandbox.path(), "666").must("try_lock");
+    let mut bob = Traced::new(peer_of(BOB, &sandbox.path(), "666"))?;
+    bob.run_to_nth("try_lock", nth).then_some((sandbox, bob))
+}
+
+#[test]
+fn of_two_that_take_over_in_place_at_once_exactly_one_gets_the_lock() {
+    require!(is_root(), "needs root, to become two users");
+    drop(require_traced!(bob_stopped_in_a_takeover(0)));
+    for rival in [ALICE, BOB] {
+        let mut nth = 0;
+        while let Some((sandbox, bob)) = bob_stopped_in_a_takeover(nth) {
+            let mut rival = peer_of(rival, &sandbox.path(), "666");
+            let first = rival.ask("try_lock");
+            let mut bob = bob.go_on();
+            let second = bob.answer();
+            match (first.as_str(), second.as_str()) {
+                ("ok", busy) | (busy, "ok") => assert!(busy.starts_with("Busy {"), "{nth}: {busy}"),
+                neither => panic!("before call {nth}: {neither:?}"),
+            }
+            let owner = if first == "ok" { &mut rival } else { &mut bob };
+            owner.must("verify");
+            assert_eq!(sandbox.record(), record_of(owner.pid()), "before call {nth}");
+            nth += 1;
+        }
+        assert!(nth > 15, "only {nth} system calls were seen");
+    }
+}
+
+#[test]
+fn sigkill_before_any_system_call_of_a_takeover_in_place_leaves_the_lock_free() {
+    require!(is_root(), "needs root, to become two users");
+    drop(require_traced!(bob_stopped_in_a_takeover(0)));
+    let mut nth = 0;
+    while let Some((sandbox, mut bob)) = bob_stopped_in_a_takeover(nth) {
+        bob.peer.kill();
+        for user in [BOB, ALICE] {
+            let mut next = peer_of(user, &sandbox.path(), "666");
+            next.must("try_lock");
+            next.must("unlock");
+        }
+        assert_eq!(sandbox.names(), Vec::<String>::new(), "killed before call {nth}");
+        nth += 1;
+    }
+    assert!(nth > 15, "only {nth} system calls were seen");
+}
+
+#[test]
+fn sigkill_before_any_system_call_of_a_release_in_place_leaves_the_lock_free() {
+    require!(is_root(), "needs root, to become two users");
+    for nth in 0.. {
+        let sandbox = shared(0o1777);
+        peer_of(ALICE, &sandbox.path(), "666").must("try_lock");
+        let mut bob = peer_of(BOB, &sandbox.path(), "666");
+        bob.must("try_lock");
+        let mut bob = require_traced!(Traced::new(bob));
+        if !bob.run_to_nth("unlock", nth) {
+            assert!(nth >= 6, "only {nth} system calls were seen");
+            break;
+        }
+        bob.peer.kill();
+        peer_of(BOB, &sandbox.path(), "666").must("try_lock");
+    }
 }
 
 #[test]

@@ -66,10 +66,15 @@ fn look_with(path: &Path, access: Access) -> Result<Look, Error> {
         // file with a second name, at the price of a system call in every refused attempt; as it is, a
         // waiter can be told `Busy` once too often there (tests/model/limits.rs).
         Ok(_) if stat.st_nlink == 0 => Ok(Look::Departed),
-        Ok(true) => {
-            let content = read(&file, path).inspect_err(|_| drop(file.unlock()))?;
-            Ok(Look::Unlocked(Incumbent { file, stat, content, locked: true }))
-        }
+        Ok(true) => match read(&file, path) {
+            Ok(content) => Ok(Look::Unlocked(Incumbent { file, stat, content, locked: true })),
+            Err(error) => {
+                let _ = file.unlock();
+                // cifs with `nobrl` keeps its kernel locks to itself, and its server refuses the read.
+                let refused = error.io_kind() == io::ErrorKind::PermissionDenied;
+                if refused { Ok(Look::Locked { pid: None }) } else { Err(error) }
+            }
+        },
         Ok(false) => match read(&file, path) {
             Err(error) if is_gone(&error) => Ok(Look::Departed),
             // cifs does not let others read what is locked.

@@ -1,16 +1,15 @@
 //! An open file's inode: which one it is, whether it still has its name, its kernel lock, and whether its
 //! file system is one of this machine.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::{AtFlags, OFlag, open};
 use nix::libc::{dev_t, ino_t};
-use nix::sys::stat::{FileStat, fstatat, lstat};
+use nix::sys::stat::{FileStat, Mode, fstatat, lstat};
 
 /// What tells one inode from another for as long as it is open, on a local file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,22 +26,6 @@ impl Inode {
     /// Whether `path` names an inode with these numbers now.
     pub(crate) fn is_named_by(self, path: &Path) -> io::Result<bool> {
         self.is(lstat(path))
-    }
-
-    /// As [`is_named_by`](Self::is_named_by), but a network client must not answer from its cache: NFS asks
-    /// its server when a directory is opened.
-    fn is_named_afresh_by(self, path: &Path) -> io::Result<bool> {
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags(OFlag::O_DIRECTORY.bits());
-        match options.open(directory_of(path)) {
-            Ok(directory) => {
-                let name = path.file_name().unwrap_or_default();
-                self.is(fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW))
-            }
-            // A directory that may be searched but not listed.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.is_named_by(path),
-            Err(error) => Err(error),
-        }
     }
 
     fn is(self, found: nix::Result<FileStat>) -> io::Result<bool> {
@@ -70,11 +53,25 @@ pub(crate) fn is_named(file: &File, stat: &FileStat, path: &Path) -> io::Result<
         0 => Ok(false),
         _ if is_local(file) => inode.is_named_by(path),
         _ if !has_name(file, path) => Ok(false),
-        _ => inode.is_named_afresh_by(path),
+        _ => inode.is(look_up_afresh(path)),
     };
     match named {
         Err(error) if is_gone(&error) => Ok(false),
         named => named,
+    }
+}
+
+/// What `path` names, and not what a network client remembers: NFS asks its server when a directory is opened.
+pub(crate) fn look_up_afresh(path: &Path) -> nix::Result<FileStat> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    match open(directory_of(path), flags, Mode::empty()) {
+        Ok(directory) => {
+            let name = path.file_name().unwrap_or_default();
+            fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+        }
+        // A directory that may be searched but not listed.
+        Err(Errno::EACCES) => lstat(path),
+        Err(errno) => Err(errno),
     }
 }
 

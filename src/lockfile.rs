@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::guard::LockGuard;
 use crate::incumbent::{self, Access, Incumbent, Look};
+use crate::inode;
 use crate::owner;
 use crate::publish::publish;
 
@@ -158,7 +159,11 @@ impl Lockfile {
     /// ```
     pub fn try_lock(&self) -> Result<LockGuard, Error> {
         let mut obstacle = None;
-        for _ in 0..MAX_LOOKS {
+        for nth in 0..MAX_LOOKS {
+            if nth > 1 {
+                // An NFS client can open a removed file by its remembered name again and again.
+                let _ = inode::look_up_afresh(&self.path);
+            }
             match self.try_once() {
                 Ok(Some(guard)) => return Ok(guard),
                 Ok(None) => obstacle = None,

@@ -8,7 +8,7 @@ use nix::libc;
 use crate::fallback::creates_exclusively;
 use crate::peer::Peer;
 use crate::sandbox::{Sandbox, record_of};
-use crate::trace::{Traced, require_traced};
+use crate::trace::{Call, Traced, require_traced};
 
 #[test]
 fn a_file_that_must_be_writable_for_its_kernel_lock_is_opened_so() {
@@ -164,16 +164,44 @@ fn a_kernel_lock_that_is_refused_by_eacces_is_busy() {
     assert!(answer.contains(&owner.pid().to_string()), "{answer}");
 }
 
-/// cifs does not let others read what is locked.
+/// cifs does not let others read what is locked, whether its mount shares the kernel lock or not (`nobrl`).
 #[test]
-fn a_locked_file_that_may_not_be_read_is_busy() {
+fn an_opened_file_that_may_not_be_read_is_busy() {
+    for held in [true, false] {
+        let sandbox = Sandbox::new();
+        let mut owner = Peer::holding(&sandbox.path());
+        if !held {
+            owner.kill();
+        }
+        let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+        assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_pread64));
+        traced.fail(Errno::EACCES);
+        let answer = traced.go_on().answer();
+        assert!(answer.starts_with("Busy {") && answer.contains("pid: None"), "{answer}");
+    }
+}
+
+/// An NFS v4 client opens a removed file again and again by the name that it remembers, until it asks its
+/// server.
+#[test]
+fn a_name_that_leads_to_a_removed_file_again_and_again_is_looked_up_in_its_directory() {
     let sandbox = Sandbox::new();
-    let _owner = Peer::holding(&sandbox.path());
+    sandbox.plant("junk");
     let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_pread64));
-    traced.fail(Errno::EACCES);
-    let answer = traced.go_on().answer();
-    assert!(answer.starts_with("Busy {") && answer.contains("pid: None"), "{answer}");
+    for look in 0..2 {
+        let flock = |call: &Call| call.number == libc::SYS_flock;
+        assert!(if look == 0 { traced.run_to("try_lock", flock) } else { traced.run_on_to(flock) });
+        traced.fail(Errno::ESTALE);
+    }
+    let mut asked = false;
+    traced.run_on_to(|call| {
+        asked |= call.number == libc::SYS_openat
+            && call.argument(2) & libc::O_DIRECTORY as u64 != 0
+            && call.argument(2) & libc::O_TMPFILE as u64 != libc::O_TMPFILE as u64;
+        call.number == libc::SYS_flock
+    });
+    assert!(asked);
+    assert_eq!(traced.go_on().answer(), "ok");
 }
 
 /// A peer on a file system that has no `O_TMPFILE` and is not known to be local.

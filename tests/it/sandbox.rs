@@ -1,10 +1,10 @@
 //! A directory of its own for each test, and what the tests ask of it.
 
-use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::{env, fs};
 
 use nix::unistd::Uid;
 use pidlockfile::{LockGuard, Lockfile};
@@ -16,6 +16,11 @@ pub const DEAD_PID: u32 = 2_000_000_000;
 /// A user without privileges: `nobody`.
 pub const OTHER_USER: u32 = 65534;
 
+/// Where the tests have their files: `PIDLOCKFILE_TEST_DIR`, on the file system under test, or as always.
+pub fn test_dir() -> PathBuf {
+    env::var_os("PIDLOCKFILE_TEST_DIR").map_or_else(env::temp_dir, PathBuf::from)
+}
+
 pub struct Sandbox {
     dir: TempDir,
 }
@@ -23,7 +28,7 @@ pub struct Sandbox {
 impl Sandbox {
     /// A directory that every user may search.
     pub fn new() -> Sandbox {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir_in(test_dir()).unwrap();
         set_mode(dir.path(), 0o755);
         Sandbox { dir }
     }

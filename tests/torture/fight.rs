@@ -1,92 +1,134 @@
-//! The fight itself: starts the workers, does them harm, and reads out the result.
+//! The fight itself: starts the workers, does them harm, and sees whether they go on.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{self, Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::Mode;
-use nix::sys::statfs::{self, statfs};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::{Pid, mkfifo};
 
-use crate::referee::{Referee, Tally};
-use crate::sandbox::{DEAD_PID, record_of};
-use crate::worker::{self, Arena, Rounds, Rules};
+use crate::arena::Arena;
+use crate::chance::{random, random_index};
+use crate::pids::{namespaced_pid, pid_of, recycle, send};
+use crate::referee::Referee;
+use crate::sandbox::{DEAD_PID, OTHER_USER, record_of};
+use crate::script;
+use crate::verdict::Verdict;
+use crate::witness::count_in;
+use crate::worker::{self, Rounds, Rules};
 
 /// More than there are processors on most machines that run this, so that they are interrupted anywhere.
-const WORKERS: usize = 6;
+pub const WORKERS: usize = 6;
 
 /// No step of the protocol waits, and no worker is stopped for longer than a few milliseconds: what is
 /// seen is milliseconds. A lock that is stuck stays so for ever. In between lies what a loaded machine
 /// may need to run a process at all.
-const LONGEST_GAP: Duration = Duration::from_secs(10);
+pub const LONGEST_GAP: Duration = Duration::from_secs(10);
+
+/// How a fight is fought.
+#[derive(Clone, Copy)]
+pub struct Terms {
+    pub rules: Rules,
+    pub kills: bool,
+    pub heir: Heir,
+}
+
+/// Who gets the pid of an owner that was killed.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Heir {
+    /// In a pid namespace its successor in the fight, elsewhere nobody soon.
+    Successor,
+    /// A process that knows nothing of the lock, before anybody can look at what was left behind.
+    Stranger,
+    /// A pid-only program, before anybody can look at what was left behind: it may write its pid into that.
+    Script,
+}
+
+impl Heir {
+    /// How many live at once. That the lock was had in spite of the older ones has been seen.
+    fn most(self) -> usize {
+        match self {
+            Heir::Successor => 0,
+            Heir::Stranger => 100,
+            Heir::Script => 3,
+        }
+    }
+}
 
 /// Runs a fight in a directory of its own inside `dir`, and expects that nobody overlapped.
-pub fn fight(dir: &Path, rules: Rules, duration: Duration) {
-    let dir = tempfile::tempdir_in(dir).unwrap();
-    let mut fight = Fight::prepare(Arena { dir: dir.path().to_owned() }, rules);
+pub fn fight(dir: &Path, terms: Terms, duration: Duration) {
+    let (arena, _dirs) = Arena::prepare(dir);
+    let mut fight = Fight::prepare(arena, terms);
     let referee = Referee::at(&fight.arena.reports());
     let started = Instant::now();
     fight.start_workers();
-    while !referee.has_seen_enough() && (started.elapsed() < duration || fight.kills == 0) {
+    let over = |fight: &Fight| {
+        started.elapsed() > duration && (fight.kills > 0 || !terms.kills) && fight.planted > 0
+    };
+    while !(referee.has_seen_enough() || fight.is_stuck || over(&fight)) {
         fight.do_harm();
         // Chance decides whom it meets and where. The time only bounds how often.
         thread::sleep(Duration::from_micros(random(200)));
     }
     fight.let_the_stopped_one_go_on();
-    let goes_on = fight.goes_on();
+    let goes_on = !fight.is_stuck && fight.goes_on();
     let fought = started.elapsed();
     fight.kill_all();
     // Whoever comes next gets the lock, and clears up after the dead.
-    let is_free = fight.is_free();
+    let is_free = goes_on && fight.is_free();
     let tally = referee.close();
-    fight.read_out(&tally, fought);
-    fight.judge(&tally, goes_on, is_free);
+    let verdict = Verdict { fight: &fight, tally, fought, goes_on, is_free };
+    verdict.read_out();
+    verdict.judge();
 }
 
-struct Fight {
-    arena: Arena,
-    rules: Rules,
+pub struct Fight {
+    pub arena: Arena,
+    pub terms: Terms,
     workers: Vec<Child>,
     stopped: Option<usize>,
     /// Killed and not reaped yet, so a zombie.
     corpse: Option<Child>,
     zombie: Child,
+    heirs: VecDeque<Child>,
     /// In a pid namespace with another one's /proc, nothing tells a zombie from a live process.
     zombies_are_told: bool,
-    kills: u64,
-    stops: u64,
-    planted: u64,
+    is_stuck: bool,
+    pub kills: u64,
+    pub stops: u64,
+    pub planted: u64,
+    /// Owners whose pid had a stranger or a script before anybody could look.
+    pub inherited: u64,
 }
 
 impl Fight {
-    fn prepare(arena: Arena, rules: Rules) -> Fight {
-        fs::create_dir(arena.lock_dir()).unwrap();
-        fs::write(arena.witness(), 0_u64.to_ne_bytes()).unwrap();
-        mkfifo(&arena.reports(), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    fn prepare(arena: Arena, terms: Terms) -> Fight {
         let zombie = Command::new("true").spawn().unwrap();
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
         waitid(Id::Pid(pid_of(&zombie)), flags).unwrap();
         let own = fs::read_link("/proc/self").unwrap_or_default();
         let zombies_are_told = own == Path::new(&process::id().to_string());
-        let (workers, stopped, corpse) = (Vec::new(), None, None);
-        let (kills, stops, planted) = (0, 0, 0);
+        let (workers, stopped, corpse, heirs) = (Vec::new(), None, None, VecDeque::new());
+        let (is_stuck, kills, stops, planted, inherited) = (false, 0, 0, 0, 0);
         Fight {
             arena,
-            rules,
+            terms,
             workers,
             stopped,
             corpse,
             zombie,
+            heirs,
             zombies_are_told,
+            is_stuck,
             kills,
             stops,
             planted,
+            inherited,
         }
     }
 
@@ -94,14 +136,20 @@ impl Fight {
         self.plant();
         for index in 0..WORKERS {
             recycle(namespaced_pid(index));
-            self.workers.push(worker::start(&self.arena, self.rules, Rounds::Endless));
+            self.workers.push(self.new_worker());
         }
+    }
+
+    fn new_worker(&self) -> Child {
+        worker::start(&self.arena, self.terms.rules, Rounds::Endless)
     }
 
     fn do_harm(&mut self) {
         let victim = random_index(WORKERS);
         match random(50) {
-            0 => self.kill(victim),
+            0 if !self.terms.kills => self.plant(),
+            0 if self.terms.heir == Heir::Successor => self.kill(victim),
+            0 => self.kill_the_owner(),
             1..12 => {
                 self.let_the_stopped_one_go_on();
                 send(&self.workers[victim], Signal::SIGSTOP);
@@ -131,8 +179,64 @@ impl Fight {
             self.workers[victim].wait().unwrap();
             recycle(self.workers[victim].id());
         }
-        let successor = worker::start(&self.arena, self.rules, Rounds::Endless);
+        let successor = self.new_worker();
         self.corpse = Some(std::mem::replace(&mut self.workers[victim], successor));
+    }
+
+    /// Kills the owner, if there is one, and gives its pid to an heir while no worker moves. Then somebody must
+    /// get the lock.
+    fn kill_the_owner(&mut self) {
+        self.let_the_stopped_one_go_on();
+        for worker in &self.workers {
+            send(worker, Signal::SIGSTOP);
+            let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+            waitid(Id::Pid(pid_of(worker)), flags).unwrap();
+        }
+        let before = count_in(&self.arena);
+        let record = fs::read_to_string(self.arena.lock_path()).unwrap_or_default();
+        let is_recorded = |worker: &Child| record == record_of(worker.id());
+        if let Some(victim) = self.workers.iter().position(is_recorded) {
+            let pid = self.workers[victim].id();
+            self.workers[victim].kill().unwrap();
+            self.workers[victim].wait().unwrap();
+            self.kills += 1;
+            recycle(pid);
+            let heir = self.new_heir();
+            assert_eq!(heir.id(), pid);
+            self.inherited += 1;
+            self.heirs.push_back(heir);
+            self.workers[victim] = self.new_worker();
+        }
+        for worker in &self.workers {
+            send(worker, Signal::SIGCONT);
+        }
+        self.is_stuck = !within(LONGEST_GAP, || count_in(&self.arena) > before);
+        self.part_with_heirs();
+    }
+
+    fn new_heir(&self) -> Child {
+        if self.terms.heir == Heir::Script {
+            return script::start(&self.arena);
+        }
+        let mut stranger = Command::new("sleep");
+        stranger.arg("1000");
+        if random(2) == 0 {
+            stranger.uid(OTHER_USER);
+        }
+        stranger.spawn().unwrap()
+    }
+
+    /// Reaps those that have ended, and kills those that are too many, wherever they are.
+    fn part_with_heirs(&mut self) {
+        self.heirs.retain_mut(|heir| heir.try_wait().unwrap().is_none());
+        while self.heirs.len() > self.terms.heir.most() {
+            let mut oldest = self.heirs.pop_front().unwrap();
+            oldest.kill().unwrap();
+            oldest.wait().unwrap();
+            if self.terms.heir == Heir::Script {
+                self.kills += 1;
+            }
+        }
     }
 
     fn reap_the_corpse(&mut self) {
@@ -141,39 +245,48 @@ impl Fight {
         }
     }
 
+    /// Strangers stay: whoever comes next must get the lock in spite of them.
     fn kill_all(&mut self) {
-        for worker in &mut self.workers {
-            worker.kill().unwrap();
+        let scripts = if self.terms.heir == Heir::Script {
+            self.heirs.drain(..)
+        } else {
+            self.heirs.drain(..0)
+        };
+        let mut all: Vec<Child> = self.workers.drain(..).chain(scripts).collect();
+        for child in &mut all {
+            child.kill().unwrap();
             self.kills += 1;
         }
         self.reap_the_corpse();
-        for worker in &mut self.workers {
-            worker.wait().unwrap();
+        for child in &mut all {
+            child.wait().unwrap();
         }
     }
 
     /// Whether one more of those who fight gets the lock. The count tells it, since reports may lie unread.
     fn goes_on(&self) -> bool {
-        let count = || worker::count_at(&self.arena.witness());
-        let before = count();
-        within(LONGEST_GAP, || count() > before)
+        let before = count_in(&self.arena);
+        within(LONGEST_GAP, || count_in(&self.arena) > before)
     }
 
     /// Whether a new one gets the lock.
     fn is_free(&self) -> bool {
-        recycle(namespaced_pid(0));
-        let mut last = worker::start(&self.arena, self.rules, Rounds::One);
+        if self.terms.heir == Heir::Successor {
+            recycle(namespaced_pid(0));
+        }
+        let mut last = worker::start(&self.arena, self.terms.rules, Rounds::One);
         let got_it = within(LONGEST_GAP, || last.try_wait().unwrap().is_some());
         let _ = last.kill();
         last.wait().unwrap().success() && got_it
     }
 
-    /// Puts a stale file in place as only a careful outsider does: complete, and if the name is free.
+    /// Puts a stale file in place if the name is free.
     fn plant(&mut self) {
+        let record = self.stale_record();
         let prepared = self.arena.dir.join("prepared");
-        fs::write(&prepared, self.stale_record()).unwrap();
+        fs::write(&prepared, &record).unwrap();
         for _ in 0..100 {
-            match fs::hard_link(&prepared, self.arena.lock_path()) {
+            match self.plant_once(&prepared, &record) {
                 Ok(()) => {
                     self.planted += 1;
                     break;
@@ -185,65 +298,49 @@ impl Fight {
         fs::remove_file(prepared).unwrap();
     }
 
+    /// Complete, as a careful outsider does it, or as `set -C; echo PID > FILE`, which a reader can find empty.
+    fn plant_once(&self, prepared: &Path, record: &str) -> io::Result<()> {
+        // What `set -C` writes late may meet the record of a script that found the file empty: its own fault.
+        if self.terms.heir == Heir::Script || random(2) == 0 {
+            match fs::hard_link(prepared, self.arena.lock_path()) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
+                planted => return planted,
+            }
+        }
+        // Here, and where the file system has no hard links.
+        File::create_new(self.arena.lock_path())?.write_all(record.as_bytes())
+    }
+
     fn stale_record(&self) -> String {
         match random(5) {
             0 => String::new(),
             1 => "garbage".to_owned(),
-            // Its own pid for one of them, a live process for all the others.
-            2 if !self.workers.is_empty() => record_of(self.workers[random_index(WORKERS)].id()),
+            // Its own pid for one of them, a live process for all the others. A stranger that gets this pid
+            // is the owner by its record.
+            2 if !self.workers.is_empty() && self.terms.heir == Heir::Successor => {
+                record_of(self.workers[random_index(WORKERS)].id())
+            }
             3 if self.zombies_are_told => record_of(self.zombie.id()),
             _ => record_of(DEAD_PID),
         }
     }
 
-    fn leftovers(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.arena.lock_dir()).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-
-    /// On the real standard error, which the test harness does not capture.
-    fn read_out(&self, tally: &Tally, fought: Duration) {
-        let policy =
-            if self.rules.kernel_lock_only { "kernel lock only" } else { "default policy" };
-        let publishing =
-            if self.rules.refused.is_empty() { "unnamed temporary" } else { "named temporary" };
-        let namespace = if process::id() == 1 { ", pid namespace" } else { "" };
-        let line = format!(
-            "TORTURE {policy}, {publishing}, {}{namespace}, {:.1} s: {} acquisitions, {} kills, {} stops, \
-             {} planted; violations {}, lost updates {}, longest gap {} ms, leftover files {}\n",
-            file_system(&self.arena.dir),
-            fought.as_secs_f64(),
-            tally.acquisitions,
-            self.kills,
-            self.stops,
-            self.planted,
-            tally.violations.len(),
-            tally.lost_updates,
-            tally.longest_gap.as_millis(),
-            self.leftovers().len(),
-        );
-        io::stderr().write_all(line.as_bytes()).unwrap();
-    }
-
-    fn judge(&self, tally: &Tally, goes_on: bool, is_free: bool) {
-        let count = worker::count_at(&self.arena.witness());
-        let missing = tally.missing + count.saturating_sub(tally.highest);
-        assert_eq!(tally.violations.first(), None);
-        assert_eq!(tally.lost_updates, 0);
-        assert!(missing <= self.kills, "{missing} steps missing after {} kills", self.kills);
-        assert!(
-            goes_on && is_free,
-            "stuck: goes on {goes_on}, free after all were killed {is_free}"
-        );
-        assert!(tally.longest_gap < LONGEST_GAP, "{:?}", tally.longest_gap);
-        assert_eq!(self.leftovers(), Vec::<String>::new());
-        assert!(tally.acquisitions > 0 && self.kills > 0 && self.planted > 0);
+    /// What is left in the lock's directory, once what a dead process had open there has been closed: a FUSE
+    /// server learns that late.
+    pub fn leftovers(&self) -> Vec<String> {
+        let look = || -> Vec<String> {
+            let entries = fs::read_dir(self.arena.lock_dir()).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        within(LONGEST_GAP, || look().is_empty());
+        look()
     }
 }
 
 impl Drop for Fight {
     fn drop(&mut self) {
-        for child in self.workers.iter_mut().chain(&mut self.corpse).chain([&mut self.zombie]) {
+        let children = self.workers.iter_mut().chain(&mut self.corpse).chain(&mut self.heirs);
+        for child in children.chain([&mut self.zombie]) {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -260,47 +357,4 @@ fn within(bound: Duration, mut is_true: impl FnMut() -> bool) -> bool {
         thread::sleep(Duration::from_millis(1));
     }
     true
-}
-
-fn pid_of(child: &Child) -> Pid {
-    Pid::from_raw(child.id().cast_signed())
-}
-
-fn send(child: &Child, signal: Signal) {
-    kill(pid_of(child), signal).unwrap();
-}
-
-/// The pid of a worker in a pid namespace, and of its successors.
-///
-/// They are so far apart that the threads of one have none that a dead one had: with the /proc of another
-/// namespace, nothing tells a mere thread from a live process.
-fn namespaced_pid(index: usize) -> u32 {
-    100 + 10 * u32::try_from(index).unwrap()
-}
-
-/// Has the next process get this pid, which is free. Another pid namespace is left alone.
-fn recycle(pid: u32) {
-    if process::id() == 1 {
-        let mut file = File::options().write(true).open("/proc/sys/kernel/ns_last_pid").unwrap();
-        file.write_all((pid - 1).to_string().as_bytes()).unwrap();
-    }
-}
-
-fn random(below: u64) -> u64 {
-    RandomState::new().build_hasher().finish() % below
-}
-
-fn random_index(below: usize) -> usize {
-    usize::try_from(random(below as u64)).unwrap()
-}
-
-fn file_system(dir: &Path) -> String {
-    match statfs(dir).unwrap().filesystem_type() {
-        statfs::TMPFS_MAGIC => "tmpfs".to_owned(),
-        statfs::EXT4_SUPER_MAGIC => "ext4".to_owned(),
-        statfs::XFS_SUPER_MAGIC => "xfs".to_owned(),
-        statfs::BTRFS_SUPER_MAGIC => "btrfs".to_owned(),
-        statfs::OVERLAYFS_SUPER_MAGIC => "overlayfs".to_owned(),
-        other => format!("{other:?}"),
-    }
 }

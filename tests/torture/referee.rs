@@ -18,6 +18,8 @@ pub struct Referee {
 #[derive(Clone, Default)]
 pub struct Tally {
     pub acquisitions: u64,
+    /// How many of them were a script's.
+    pub by_scripts: u64,
     /// The highest number that an owner has reported.
     pub highest: u64,
     /// Numbers that no owner has reported: it was killed before it could, or its step was lost.
@@ -63,11 +65,14 @@ impl Referee {
 
 impl Tally {
     fn take_down(&mut self, line: &str) {
-        let Some(number) = line.strip_prefix("own ") else {
-            self.violations.push(line.to_owned());
-            return;
+        let number: u64 = match line.split_once(' ') {
+            Some(("own", number)) => number.parse().unwrap(),
+            Some(("script", number)) => {
+                self.by_scripts += 1;
+                number.parse().unwrap()
+            }
+            _ => return self.violations.push(line.to_owned()),
         };
-        let number: u64 = number.parse().unwrap();
         let now = Instant::now();
         let gap = now - self.latest.replace(now).unwrap();
         self.longest_gap = self.longest_gap.max(gap);

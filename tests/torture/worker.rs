@@ -1,19 +1,14 @@
 //! One of those who fight: this test binary run again. It locks, looks whether it is alone, counts, unlocks.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::{env, process, thread};
 
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use pidlockfile::{LockGuard, Lockfile};
 
+use crate::arena::Arena;
 use crate::refuse::refuse;
+use crate::witness::Witness;
 
-const DIR_VARIABLE: &str = "PIDLOCKFILE_TORTURE_DIR";
 const RULES_VARIABLE: &str = "PIDLOCKFILE_TORTURE_RULES";
 const KERNEL_LOCK_ONLY: &str = "kernel_lock_only";
 const ONE_ROUND: &str = "one_round";
@@ -26,29 +21,13 @@ pub struct Rules {
     pub refused: &'static [&'static str],
 }
 
-/// Where they fight. The lock has a directory to itself, so that nothing left there goes unseen.
-pub struct Arena {
-    pub dir: PathBuf,
-}
-
-impl Arena {
-    pub fn lock_dir(&self) -> PathBuf {
-        self.dir.join("lock")
-    }
-
-    pub fn lock_path(&self) -> PathBuf {
-        self.lock_dir().join("test.pid")
-    }
-
-    /// The file with the witness, a record lock, and in it the count.
-    pub fn witness(&self) -> PathBuf {
-        self.dir.join("witness")
-    }
-
-    /// The fifo to the referee.
-    pub fn reports(&self) -> PathBuf {
-        self.dir.join("reports")
-    }
+/// Runs an ignored test of this binary as a process of its own, in this arena.
+pub fn run_again(test: &str, arena: &Arena) -> Command {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command
+        .args([test, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .envs(arena.variables());
+    command
 }
 
 pub fn start(arena: &Arena, rules: Rules, rounds: Rounds) -> Child {
@@ -59,13 +38,8 @@ pub fn start(arena: &Arena, rules: Rules, rounds: Rounds) -> Child {
     if rounds == Rounds::One {
         words.push(ONE_ROUND);
     }
-    Command::new(env::current_exe().unwrap())
-        .args(["worker::worker", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-        .env(DIR_VARIABLE, &arena.dir)
-        .env(RULES_VARIABLE, words.join(" "))
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+    let mut command = run_again("worker::worker", arena);
+    command.env(RULES_VARIABLE, words.join(" ")).stdout(Stdio::null()).spawn().unwrap()
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -78,9 +52,12 @@ pub enum Rounds {
 #[test]
 #[ignore = "not a test: what each process in the fight runs"]
 fn worker() {
-    let dir = env::var_os(DIR_VARIABLE).expect("only the fight runs this");
+    let arena = Arena::of_this_process();
     let rules = env::var(RULES_VARIABLE).unwrap();
-    let mut worker = Worker::at(&Arena { dir: dir.into() });
+    let mut worker = Worker {
+        witness: Witness::at(&arena),
+        lockfile: Lockfile::new(arena.lock_path()).unwrap(),
+    };
     let mut rounds = Rounds::Endless;
     for word in rules.split_whitespace() {
         match word {
@@ -98,85 +75,34 @@ fn worker() {
                 }
             }
             Err(error) if error.is_temporary() => thread::yield_now(),
-            Err(error) => worker.report_violation(&format!("try_lock: {error:?}")),
+            Err(error) => worker.witness.report_violation(&format!("try_lock: {error:?}")),
         }
     }
 }
 
 struct Worker {
+    witness: Witness,
     lockfile: Lockfile,
-    /// Opened once and never closed: closing any descriptor of a file frees the process's record locks on it.
-    ///
-    /// A killed owner must lose the witness no later than the lock, or its successor would be accused.
-    /// It does: an exiting process closes its descriptors in the order of their numbers, which frees
-    /// record locks there and then (`filp_close`, `locks_remove_posix`), while flock(2) waits for the
-    /// last reference to go (`__fput`), which for all of them comes after that, and the witness has
-    /// the lower number besides.
-    witness: File,
-    reports: File,
 }
 
 impl Worker {
-    fn at(arena: &Arena) -> Worker {
-        Worker {
-            witness: File::options().read(true).write(true).open(arena.witness()).unwrap(),
-            reports: File::options().append(true).open(arena.reports()).unwrap(),
-            lockfile: Lockfile::new(arena.lock_path()).unwrap(),
-        }
-    }
-
     /// What an owner does: it is alone, its name is on the file, and its step of the count is lost to nobody.
     fn own(&mut self, guard: LockGuard) {
-        if let Err(errno) = self.set_witness(libc::F_WRLCK) {
-            self.report_violation(&format!("the witness is held by another owner: {errno}"));
-        }
-        let count = self.count() + 1;
+        let number = self.witness.enter();
         match self.lockfile.owner() {
             Ok(Some(pid)) if pid == process::id() => {}
-            other => self.report_violation(&format!("owner, asked by the owner: {other:?}")),
+            other => {
+                let what = format!("owner, asked by the owner: {other:?}");
+                self.witness.report_violation(&what);
+            }
         }
-        // A kill between the two skips a number. Two owners at once give one number twice.
-        self.witness.write_all_at(&count.to_ne_bytes(), 0).unwrap();
-        self.report(&format!("own {count}"));
-        self.set_witness(libc::F_UNLCK).unwrap();
-        if count.is_multiple_of(2) {
+        self.witness.leave("own", number);
+        if number.is_multiple_of(2) {
             if let Err(error) = guard.unlock() {
-                self.report_violation(&format!("unlock: {error:?}"));
+                self.witness.report_violation(&format!("unlock: {error:?}"));
             }
         } else if let Err(error) = guard.verify() {
-            self.report_violation(&format!("verify: {error:?}"));
+            self.witness.report_violation(&format!("verify: {error:?}"));
         }
     }
-
-    fn count(&self) -> u64 {
-        let mut bytes = [0; 8];
-        self.witness.read_exact_at(&mut bytes, 0).unwrap();
-        u64::from_ne_bytes(bytes)
-    }
-
-    fn set_witness(&self, kind: i32) -> nix::Result<i32> {
-        let lock = libc::flock {
-            l_type: kind.try_into().unwrap(),
-            l_whence: libc::SEEK_SET.try_into().unwrap(),
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
-        fcntl(&self.witness, FcntlArg::F_SETLK(&lock))
-    }
-
-    fn report_violation(&mut self, what: &str) {
-        self.report(&format!("violation by {}: {what}", process::id()));
-    }
-
-    /// One write: a pipe takes a line that is shorter than `PIPE_BUF` whole or, at a kill, not at all.
-    fn report(&mut self, line: &str) {
-        let line: String = line.chars().take(1000).chain(['\n']).collect();
-        self.reports.write_all(line.as_bytes()).unwrap();
-    }
-}
-
-/// The count that the owners have come to.
-pub fn count_at(witness: &Path) -> u64 {
-    u64::from_ne_bytes(std::fs::read(witness).unwrap().try_into().unwrap())
 }

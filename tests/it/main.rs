@@ -24,6 +24,8 @@ mod flock;
 mod fork;
 mod interop;
 mod leftover;
+#[cfg(feature = "retry")]
+mod mounted;
 #[cfg(target_arch = "x86_64")]
 mod nfs;
 mod paths;

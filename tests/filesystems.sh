@@ -37,8 +37,11 @@ if [ "${1:-}" != --inside ]; then
     TORTURE=$(executable test torture test --no-run --test torture)
     WITH_LOCK=$(executable example with_lock build --example with_lock)
     export IT TORTURE WITH_LOCK WORK=$work
-    # A signal for this shell is no reason for it to go before the other one has ended.
-    unshare --mount --pid --fork --kill-child --mount-proc bash tests/filesystems.sh --inside "$@"
+    # In the background, so that a signal for this shell ends it at once, and all of its processes with it.
+    unshare --mount --pid --fork --kill-child --mount-proc bash tests/filesystems.sh --inside "$@" &
+    inside=$!
+    trap 'kill -KILL $inside 2>/dev/null; exit 130' INT TERM
+    wait $inside
     exit
 fi
 shift

@@ -43,7 +43,7 @@ check() {
 
 # In here a server that hangs ends nothing but its own row.
 in_time() {
-    PIDLOCKFILE_TEST_DIR=$m timeout -k 5 300 "$@"
+    PIDLOCKFILE_TEST_DIR=$m timeout -k 5 120 "$@"
 }
 
 # How a free lock's file gets its name, as its system calls tell.
@@ -79,7 +79,8 @@ check_protected() {
     grep -a '^SKIPPED' "$log.it" || true
     if [ "$tests" != 0 ]; then
         verdict=1
-        grep -aE '^test .* FAILED$|panicked at' -A1 "$log.it" | grep -v '^--$' || tail -5 "$log.it"
+        grep -aE '^test .* FAILED$' "$log.it" || tail -5 "$log.it"
+        grep -a 'panicked at' -A1 "$log.it" | grep -vE '^--$|peer::peer' | cut -c1-300 || true
     fi
     failures_of_all+=("${failures[@]/#/$name: }")
 

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use nix::errno::Errno;
 use nix::libc;
 
+use crate::ability::require_able;
 use crate::peer::Peer;
 use crate::sandbox::{Sandbox, is_root, record_of, require};
 use crate::schedule::PUBLISHING;
@@ -30,6 +31,7 @@ fn every_way_of_publishing_gives_a_lock_and_leaves_nothing() {
 
 #[test]
 fn each_way_of_publishing_is_really_taken() {
+    require_able!(UnnamedFiles);
     let ways = [&["link"][..], &["link", "link"], &["create"], &["link", "link", "create"]];
     for (refused, way) in PUBLISHING.iter().zip(ways) {
         let sandbox = Sandbox::new();

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "retry")]
 mod example;
+mod ability;
 mod peer;
 mod refuse;
 mod sandbox;

@@ -5,6 +5,7 @@ use std::fs;
 use nix::errno::Errno;
 use nix::libc;
 
+use crate::ability::require_able;
 use crate::fallback::creates_exclusively;
 use crate::peer::Peer;
 use crate::sandbox::{Sandbox, record_of};
@@ -35,6 +36,7 @@ fn a_file_that_must_be_writable_for_its_kernel_lock_is_opened_so() {
 
 #[test]
 fn a_link_that_went_through_is_ours_although_the_name_is_said_to_be_taken() {
+    require_able!(UnnamedFiles);
     let sandbox = Sandbox::new();
     let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
     assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_linkat));

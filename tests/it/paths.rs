@@ -14,6 +14,7 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
 use pidlockfile::{Error, Lockfile};
 
+use crate::ability::require_able;
 use crate::peer::Peer;
 use crate::sandbox::{DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require};
 
@@ -39,6 +40,7 @@ fn a_path_is_kept_as_it_is_and_not_looked_at() {
 
 #[test]
 fn names_that_are_not_utf8_work() {
+    require_able!(AnyName);
     let sandbox = Sandbox::new();
     let path = sandbox.dir().join(OsStr::from_bytes(b"caf\xe9 \n\xff.pid"));
     let guard = Lockfile::new(&path).unwrap().try_lock().unwrap();
@@ -106,6 +108,7 @@ fn try_lock_as_other_user(path: &Path) -> String {
 #[test]
 fn a_directory_that_may_not_be_written_is_a_permanent_error() {
     require!(is_root(), "needs root, to become another user");
+    require_able!(Users);
     let sandbox = Sandbox::new();
     let answer = try_lock_as_other_user(&sandbox.path());
     assert!(answer.starts_with("Io { action: \"create\""), "{answer}");
@@ -133,6 +136,7 @@ fn a_directory_is_not_a_file() {
 
 #[test]
 fn a_symlink_is_never_followed_and_its_victim_is_untouched() {
+    require_able!(Symlinks);
     let sandbox = Sandbox::new();
     let victim = sandbox.dir().join("victim");
     fs::write(&victim, record_of(DEAD_PID)).unwrap();
@@ -143,6 +147,7 @@ fn a_symlink_is_never_followed_and_its_victim_is_untouched() {
 
 #[test]
 fn a_dangling_symlink_is_not_a_file() {
+    require_able!(Symlinks);
     let sandbox = Sandbox::new();
     let victim = sandbox.dir().join("victim");
     symlink(&victim, sandbox.path()).unwrap();
@@ -152,6 +157,7 @@ fn a_dangling_symlink_is_not_a_file() {
 
 #[test]
 fn a_planted_hard_link_costs_its_name_and_not_its_data() {
+    require_able!(HardLinks);
     let sandbox = Sandbox::new();
     let victim = sandbox.dir().join("victim");
     fs::write(&victim, "data").unwrap();
@@ -162,6 +168,7 @@ fn a_planted_hard_link_costs_its_name_and_not_its_data() {
 
 #[test]
 fn a_fifo_is_not_a_file_and_hangs_nobody() {
+    require_able!(Fifos);
     let sandbox = Sandbox::new();
     mkfifo(&sandbox.path(), Mode::S_IRWXU).unwrap();
     assert_not_a_file(&sandbox, "a fifo");
@@ -169,6 +176,7 @@ fn a_fifo_is_not_a_file_and_hangs_nobody() {
 
 #[test]
 fn a_socket_is_not_a_file() {
+    require_able!(Sockets);
     let sandbox = Sandbox::new();
     let _listener = UnixListener::bind(sandbox.path()).unwrap();
     assert_not_a_file(&sandbox, "a socket");
@@ -177,6 +185,7 @@ fn a_socket_is_not_a_file() {
 #[test]
 fn a_device_is_not_a_file() {
     require!(is_root(), "needs root, to make a device");
+    require_able!(Devices);
     // One of our own: where this test fails, the real /dev/null would be gone.
     let sandbox = Sandbox::new();
     mknod(&sandbox.path(), SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 3)).unwrap();
@@ -185,6 +194,7 @@ fn a_device_is_not_a_file() {
 
 #[test]
 fn a_symlink_in_the_directory_part_is_followed() {
+    require_able!(Symlinks);
     let sandbox = Sandbox::new();
     let real = sandbox.dir().join("real");
     fs::create_dir(&real).unwrap();

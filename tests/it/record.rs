@@ -6,6 +6,7 @@ use std::process::Command;
 
 use pidlockfile::Error;
 
+use crate::ability::require_able;
 use crate::peer::Peer;
 use crate::sandbox::{Bystander, Sandbox};
 
@@ -27,6 +28,7 @@ fn a_shell_can_signal_the_owner() {
 
 #[test]
 fn the_file_is_private_to_its_user_unless_asked_otherwise_whatever_the_umask() {
+    require_able!(Modes);
     for umask in ["000", "022", "077", "777"] {
         for (mode, expected) in
             [(None, 0o600), (Some("644"), 0o644), (Some("666"), 0o666), (Some("000"), 0o400)]

@@ -4,6 +4,7 @@ use std::fs;
 
 use pidlockfile::Error;
 
+use crate::ability::require_able;
 use crate::peer::Peer;
 use crate::sandbox::{DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require, set_mode};
 
@@ -101,6 +102,7 @@ fn a_file_of_a_dead_process_in_our_place_is_left_for_the_next_to_judge() {
 #[test]
 fn dropped_privileges_leave_an_empty_file_that_others_take_over_while_we_live() {
     require!(is_root(), "needs root, to drop privileges");
+    require_able!(Users);
     for release in ["unlock", "drop"] {
         let sandbox = Sandbox::new();
         let mut owner = Peer::holding(&sandbox.path());
@@ -120,6 +122,7 @@ fn dropped_privileges_leave_an_empty_file_that_others_take_over_while_we_live() 
 #[test]
 fn a_directory_that_was_closed_to_us_leaves_an_empty_file() {
     require!(is_root(), "needs root, to drop privileges");
+    require_able!(Users);
     let sandbox = Sandbox::new();
     let mut owner = Peer::holding(&sandbox.path());
     set_mode(sandbox.dir(), 0o700);

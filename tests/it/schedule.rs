@@ -7,6 +7,7 @@ use std::fs::File;
 use nix::libc;
 use pidlockfile::Error;
 
+use crate::ability::require_able;
 use crate::peer::Peer;
 use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
 use crate::trace::{Traced, require_traced};
@@ -133,6 +134,7 @@ fn a_stale_file_that_was_replaced_before_its_removal_keeps_its_successor() {
 
 #[test]
 fn a_child_forked_in_the_middle_of_a_probe_keeps_no_kernel_lock() {
+    require_able!(Fifos);
     let sandbox = Sandbox::new();
     let bystander = Bystander::new();
     sandbox.plant(record_of(bystander.pid()));

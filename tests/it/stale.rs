@@ -6,6 +6,7 @@ use std::fs;
 use nix::libc;
 use pidlockfile::Error;
 
+use crate::ability::require_able;
 use crate::peer::Peer;
 use crate::sandbox::{Bystander, DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require};
 use crate::trace::{Traced, require_traced};
@@ -82,6 +83,7 @@ fn our_own_pid_without_a_kernel_lock_is_a_leftover_of_an_earlier_process() {
 #[test]
 fn a_process_of_another_user_that_may_not_be_signalled_is_alive() {
     require!(is_root(), "needs root, to become another user");
+    require_able!(Users);
     let sandbox = Sandbox::new();
     fs::set_permissions(sandbox.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o777))
         .unwrap();

@@ -1,0 +1,100 @@
+//! What the file system under test can do besides locking: a test that stands on more than it has is skipped.
+//!
+//! All of them are tried, with std alone, where the tests have their files.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::libc;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::mkfifo;
+
+use crate::sandbox::{OTHER_USER, is_root, set_mode, test_dir};
+
+#[derive(Clone, Copy, Debug)]
+pub enum Ability {
+    Modes,
+    Users,
+    HardLinks,
+    Symlinks,
+    Fifos,
+    Sockets,
+    Devices,
+    AnyName,
+    UnnamedFiles,
+}
+
+impl Ability {
+    pub fn is_there(self) -> bool {
+        let dir = tempfile::tempdir_in(test_dir()).unwrap();
+        self.is_in(dir.path()).unwrap_or(false)
+    }
+
+    fn is_in(self, dir: &Path) -> std::io::Result<bool> {
+        let (file, other) = (dir.join("file"), dir.join("other"));
+        File::create(&file)?;
+        Ok(match self {
+            Ability::Modes => [0o400, 0o640, 0o666].into_iter().all(|mode| {
+                fs::set_permissions(&file, Permissions::from_mode(mode)).is_ok()
+                    && fs::metadata(&file).is_ok_and(|file| file.mode() & 0o7777 == mode)
+            }),
+            Ability::Users => is_root() && tells_users_apart(dir),
+            Ability::HardLinks => fs::hard_link(&file, &other).is_ok(),
+            Ability::Symlinks => std::os::unix::fs::symlink(&file, &other).is_ok(),
+            Ability::Fifos => {
+                mkfifo(&other, Mode::S_IRWXU)?;
+                fs::symlink_metadata(&other)?.file_type().is_fifo()
+            }
+            Ability::Sockets => UnixListener::bind(&other).is_ok(),
+            Ability::Devices => {
+                mknod(&other, SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 3))?;
+                fs::symlink_metadata(&other)?.file_type().is_char_device()
+            }
+            Ability::AnyName => {
+                File::create(dir.join(OsStr::from_bytes(b"caf\xe9 \n\xff.pid"))).is_ok()
+            }
+            Ability::UnnamedFiles => {
+                File::options().write(true).custom_flags(libc::O_TMPFILE).open(dir).is_ok()
+            }
+        })
+    }
+}
+
+/// Whether another user owns what it makes, and is kept out of what is not for it.
+fn tells_users_apart(dir: &Path) -> bool {
+    let made_by_the_other = |name: &str| {
+        let path = dir.join(name);
+        let status = Command::new("sh")
+            .args(["-c", r#": > "$0""#])
+            .arg(&path)
+            .uid(OTHER_USER)
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+            && fs::metadata(path).is_ok_and(|file| file.uid() == OTHER_USER)
+    };
+    set_mode(dir, 0o777);
+    let welcome = made_by_the_other("welcome");
+    set_mode(dir, 0o755);
+    welcome && !made_by_the_other("unwelcome")
+}
+
+/// Leaves a test that stands on what the file system lacks, loudly.
+macro_rules! require_able {
+    ($($ability:ident),+) => {
+        $(
+            let ability = $crate::ability::Ability::$ability;
+            let reason = format!("needs a file system that can do {ability:?}");
+            $crate::sandbox::require!(ability.is_there(), &reason);
+        )+
+    };
+}
+pub(crate) use require_able;

@@ -67,7 +67,7 @@ sum_of() { # PATTERN FILE: adds up the numbers that stand where the pattern has 
 }
 
 check_protected() {
-    local log=$WORK/$name/log way hand_over notes=() verdict=0 out
+    local log=$WORK/$name/log way hand_over notes=() verdict=0 out started=$SECONDS
     local tests=0 passed failures skipped acquisitions violations stuck
     way=$(way_of_publishing)
     [ "$way" != refused ] || notes+=("$(tail -1 "$WORK/$name/probe")")
@@ -85,10 +85,12 @@ check_protected() {
     failures_of_all+=("${failures[@]/#/$name: }")
 
     out=0
+    local fighting=$SECONDS
     in_time "$TORTURE" "${fights[@]}" --exact --include-ignored --test-threads=1 >"$log.torture" 2>&1 || out=$?
     grep -ao 'TORTURE .*' "$log.torture" >"$log.fights" || true
     cat "$log.fights"
     [ "$out" = 0 ] || verdict=1
+    echo "the tests took $((fighting - started)) s, the fights $((SECONDS - fighting)) s"
     # Fights that end print one line each, whatever came of them.
     if [ "$(wc -l <"$log.fights")" != ${#fights[@]} ]; then
         verdict=1

@@ -87,7 +87,7 @@ sshd_of_our_own() {
         undo+=("kill $! 2>/dev/null; wait $! 2>/dev/null")
         # Another program may have the port, and then this sshd ends.
         while kill -0 $! 2>/dev/null; do
-            grep -q "Server listening" "$keys/log" && return
+            grep -qs "Server listening" "$keys/log" && return
             sleep 0.05
         done
     done
@@ -96,7 +96,7 @@ sshd_of_our_own() {
 }
 
 set_up() {
-    local behind=$WORK/$name/behind users=allow_other,default_permissions
+    local behind=$WORK/$name/behind users=allow_other,default_permissions device status=0
     mkdir -p "$behind"
     case $name in
     ext2 | ext3 | ext4) loop "$name" e2fsprogs 64M "mkfs.$name" -q -F ;;
@@ -118,6 +118,8 @@ set_up() {
     full) mount_at "$m" -t tmpfs -o size=64k tmpfs && ! head -c 1M /dev/zero >"$m/filler" 2>/dev/null ;;
     bindfs | bindfs-*)
         has_fuse && package_of bindfs bindfs || return
+        # On a tmpfs the number of files costs nothing but what we make it cost.
+        [ "$name" != bindfs-crowded ] || mount_at "$behind" -t tmpfs tmpfs || return
         mounted_by bindfs "$behind" "$m"
         ;;
     mergerfs)
@@ -152,7 +154,11 @@ set_up() {
         ;;
     exfat-fuse)
         has_fuse && package_of mount.exfat-fuse exfat-fuse && package_of mkfs.exfat exfatprogs || return
-        image 64M mkfs.exfat && mounted_by mount.exfat-fuse -o allow_other "$WORK/$name/image" "$m"
+        image 64M mkfs.exfat && device=$(losetup -f --show "$WORK/$name/image") || return
+        mounted_by mount.exfat-fuse -o allow_other "$device" "$m" || status=$?
+        # It goes when nobody has it open any more.
+        losetup -d "$device"
+        return $status
         ;;
     *)
         echo "no such file system: $name" >&2

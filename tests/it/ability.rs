@@ -4,6 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{
     FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
@@ -25,10 +26,12 @@ pub enum Ability {
     Users,
     HardLinks,
     Symlinks,
+    FollowedSymlinks,
     Fifos,
     Sockets,
     Devices,
     AnyName,
+    NameLimit,
     UnnamedFiles,
 }
 
@@ -38,7 +41,7 @@ impl Ability {
         self.is_in(dir.path()).unwrap_or(false)
     }
 
-    fn is_in(self, dir: &Path) -> std::io::Result<bool> {
+    fn is_in(self, dir: &Path) -> io::Result<bool> {
         let (file, other) = (dir.join("file"), dir.join("other"));
         File::create(&file)?;
         Ok(match self {
@@ -48,7 +51,11 @@ impl Ability {
             }),
             Ability::Users => is_root() && tells_users_apart(dir),
             Ability::HardLinks => fs::hard_link(&file, &other).is_ok(),
-            Ability::Symlinks => std::os::unix::fs::symlink(&file, &other).is_ok(),
+            Ability::Symlinks => symlink(&file, &other).is_ok(),
+            Ability::FollowedSymlinks => {
+                symlink(dir, &other)?;
+                other.join("file").exists()
+            }
             Ability::Fifos => {
                 mkfifo(&other, Mode::S_IRWXU)?;
                 fs::symlink_metadata(&other)?.file_type().is_fifo()
@@ -61,6 +68,8 @@ impl Ability {
             Ability::AnyName => {
                 File::create(dir.join(OsStr::from_bytes(b"caf\xe9 \n\xff.pid"))).is_ok()
             }
+            Ability::NameLimit => File::create(dir.join("n".repeat(256)))
+                .is_err_and(|error| error.kind() == ErrorKind::InvalidFilename),
             Ability::UnnamedFiles => {
                 File::options().write(true).custom_flags(libc::O_TMPFILE).open(dir).is_ok()
             }

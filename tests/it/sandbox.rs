@@ -64,8 +64,7 @@ impl Sandbox {
 
     /// The names of all that is in the directory.
     pub fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.dir()).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        names_in(self.dir())
     }
 
     /// Takes and releases the lock, and expects nothing to be left.
@@ -73,6 +72,14 @@ impl Sandbox {
         self.lock().unlock().unwrap();
         assert_eq!(self.names(), Vec::<String>::new());
     }
+}
+
+/// The names of all that is in a directory, but for what FUSE and NFS keep of a file that was removed while
+/// somebody had it open.
+pub fn names_in(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !name.starts_with(".fuse_hidden") && !name.starts_with(".nfs")).collect()
 }
 
 pub fn set_mode(path: &Path, mode: u32) {

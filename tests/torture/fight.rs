@@ -16,7 +16,7 @@ use crate::arena::Arena;
 use crate::chance::{random, random_index};
 use crate::pids::{namespaced_pid, pid_of, recycle, send};
 use crate::referee::Referee;
-use crate::sandbox::{DEAD_PID, OTHER_USER, record_of};
+use crate::sandbox::{DEAD_PID, OTHER_USER, names_in, record_of};
 use crate::script;
 use crate::verdict::Verdict;
 use crate::witness::count_in;
@@ -325,15 +325,8 @@ impl Fight {
         }
     }
 
-    /// What is left in the lock's directory, once what a dead process had open there has been closed: a FUSE
-    /// server learns that late.
     pub fn leftovers(&self) -> Vec<String> {
-        let look = || -> Vec<String> {
-            let entries = fs::read_dir(self.arena.lock_dir()).unwrap();
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-        };
-        within(LONGEST_GAP, || look().is_empty());
-        look()
+        names_in(&self.arena.lock_dir())
     }
 }
 

@@ -31,7 +31,11 @@ pub enum Ability {
     Sockets,
     Devices,
     AnyName,
-    NameLimit,
+    NamesOf255Bytes,
+    /// It refuses a name that is too long when it is looked for, and not only when it is made.
+    NameLimitAtOnce,
+    /// What a removed file that is still open says of its links. Some FUSE servers rename it out of the way.
+    LinkCountOfRemovedFiles,
     UnnamedFiles,
 }
 
@@ -68,8 +72,18 @@ impl Ability {
             Ability::AnyName => {
                 File::create(dir.join(OsStr::from_bytes(b"caf\xe9 \n\xff.pid"))).is_ok()
             }
-            Ability::NameLimit => File::create(dir.join("n".repeat(256)))
+            Ability::NamesOf255Bytes => {
+                let longest = dir.join("n".repeat(255));
+                File::create(&longest)?;
+                fs::remove_file(longest).is_ok()
+            }
+            Ability::NameLimitAtOnce => File::open(dir.join("n".repeat(256)))
                 .is_err_and(|error| error.kind() == ErrorKind::InvalidFilename),
+            Ability::LinkCountOfRemovedFiles => {
+                let file = File::open(&file)?;
+                fs::remove_file(dir.join("file"))?;
+                file.metadata().is_ok_and(|file| file.nlink() == 0)
+            }
             Ability::UnnamedFiles => {
                 File::options().write(true).custom_flags(libc::O_TMPFILE).open(dir).is_ok()
             }

@@ -8,7 +8,7 @@ use nix::libc;
 
 use crate::ability::require_able;
 use crate::peer::Peer;
-use crate::sandbox::{Sandbox, is_root, record_of, require};
+use crate::sandbox::{Bystander, Sandbox, is_root, record_of, require};
 use crate::schedule::PUBLISHING;
 use crate::trace::{Call, Traced, require_traced};
 
@@ -107,6 +107,18 @@ fn a_created_file_that_another_removed_is_created_again() {
     peer.must("verify");
     peer.must("unlock");
     sandbox.assert_free_and_clean();
+}
+
+/// A careful script takes the kernel lock while it writes, and lets it go: from then on its pid is all it has.
+#[test]
+fn a_created_file_that_a_script_has_written_its_pid_into_is_the_scripts() {
+    let sandbox = Sandbox::new();
+    let script = Bystander::new();
+    let traced = require_traced!(stopped_before_its_kernel_lock(&sandbox));
+    sandbox.plant(record_of(script.pid()));
+    let answer = traced.go_on().answer();
+    assert!(answer.starts_with("Busy {") && answer.contains("kernel_locked: false"), "{answer}");
+    assert_eq!(sandbox.record(), record_of(script.pid()));
 }
 
 #[test]

@@ -218,6 +218,7 @@ fn peer_elsewhere(sandbox: &Sandbox) -> Peer {
 /// number may be given to the next file: here a second name plays that one.
 #[test]
 fn a_file_that_was_renamed_out_of_the_way_is_not_taken_for_the_one_at_the_path() {
+    require_able!(HardLinks);
     let sandbox = Sandbox::new();
     sandbox.plant("junk");
     let mut traced = require_traced!(Traced::new(peer_elsewhere(&sandbox)));

@@ -79,7 +79,8 @@ impl Sandbox {
 pub fn names_in(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| !name.starts_with(".fuse_hidden") && !name.starts_with(".nfs")).collect()
+    let kept = [".fuse_hidden", ".ghost-ntfs-3g", ".nfs"];
+    names.filter(|name| !kept.iter().any(|prefix| name.starts_with(prefix))).collect()
 }
 
 pub fn set_mode(path: &Path, mode: u32) {

@@ -107,6 +107,7 @@ fn a_release_never_shows_the_name_without_its_kernel_lock() {
 
 #[test]
 fn a_waiter_that_probes_a_removed_file_makes_nobody_else_see_a_lock() {
+    require_able!(LinkCountOfRemovedFiles);
     let sandbox = Sandbox::new();
     let mut owner = Peer::holding(&sandbox.path());
     let probed_by_another = File::open(sandbox.path()).unwrap();

@@ -115,13 +115,11 @@ fn no_two_own_it_in_a_pid_namespace_where_pids_are_recycled_at_once() {
 }
 
 #[test]
-#[ignore = "red until a stamp tells our leftovers"]
 fn a_killed_owners_lock_is_had_at_once_although_a_stranger_has_its_pid() {
     run_in_a_namespace("where_a_stranger_has_the_pid", &["--mount-proc"]);
 }
 
 #[test]
-#[ignore = "red until a stamp tells our leftovers"]
 fn a_killed_owners_lock_is_had_at_once_by_exclusive_creation_although_a_stranger_has_its_pid() {
     run_in_a_namespace("where_a_stranger_has_the_pid_by_exclusive_creation", &["--mount-proc"]);
 }

@@ -9,13 +9,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use pidlockfile::{Error, Lockfile};
 
 use crate::peer::Peer;
-use crate::sandbox::{Bystander, OTHER_USER, Sandbox, is_root, record_of, require};
-
-/// The stamp as every version of the crate has to know it: the nanoseconds of the modification time.
-fn stamp_nanoseconds(pid: u32) -> u32 {
-    let spread = u32::try_from(u64::from(pid) * 1_000_003 % 8_999_993).unwrap();
-    spread / 9 * 1000 + (spread % 9 + 1) * 100
-}
+use crate::sandbox::{
+    Bystander, OTHER_USER, Sandbox, is_root, record_of, require, stamp_nanoseconds,
+};
 
 /// Plants what a process of ours with this pid leaves behind when it is killed.
 fn plant_leftover(path: &Path, pid: u32) {

@@ -92,6 +92,12 @@ pub fn record_of(pid: u32) -> String {
     format!("{pid}\n")
 }
 
+/// The stamp as every version of the crate has to know it: the nanoseconds of the modification time.
+pub fn stamp_nanoseconds(pid: u32) -> u32 {
+    let spread = u32::try_from(u64::from(pid) * 1_000_003 % 8_999_993).unwrap();
+    spread / 9 * 1000 + (spread % 9 + 1) * 100
+}
+
 /// A running process that knows nothing of locks, for as long as the value lives.
 pub struct Bystander(Child);
 

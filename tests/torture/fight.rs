@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{self, Child, Command};
@@ -16,7 +17,7 @@ use crate::arena::Arena;
 use crate::chance::{random, random_index};
 use crate::pids::{namespaced_pid, pid_of, recycle, send};
 use crate::referee::Referee;
-use crate::sandbox::{DEAD_PID, OTHER_USER, names_in, record_of};
+use crate::sandbox::{DEAD_PID, OTHER_USER, names_in, record_of, stamp_nanoseconds};
 use crate::script;
 use crate::verdict::Verdict;
 use crate::witness::count_in;
@@ -104,6 +105,8 @@ pub struct Fight {
     pub planted: u64,
     /// Owners whose pid had a stranger or a script before anybody could look.
     pub inherited: u64,
+    /// Owners that were killed between their record and its stamp, as only exclusive creation allows.
+    pub unstamped: u64,
 }
 
 impl Fight {
@@ -114,7 +117,7 @@ impl Fight {
         let own = fs::read_link("/proc/self").unwrap_or_default();
         let zombies_are_told = own == Path::new(&process::id().to_string());
         let (workers, stopped, corpse, heirs) = (Vec::new(), None, None, VecDeque::new());
-        let (is_stuck, kills, stops, planted, inherited) = (false, 0, 0, 0, 0);
+        let (is_stuck, kills, stops, planted, inherited, unstamped) = (false, 0, 0, 0, 0, 0);
         Fight {
             arena,
             terms,
@@ -129,6 +132,7 @@ impl Fight {
             stops,
             planted,
             inherited,
+            unstamped,
         }
     }
 
@@ -200,11 +204,16 @@ impl Fight {
             self.workers[victim].kill().unwrap();
             self.workers[victim].wait().unwrap();
             self.kills += 1;
-            recycle(pid);
-            let heir = self.new_heir();
-            assert_eq!(heir.id(), pid);
-            self.inherited += 1;
-            self.heirs.push_back(heir);
+            // Such a leftover counts as any program's: the crate's docs say so.
+            if is_stamped(&self.arena.lock_path(), pid) {
+                recycle(pid);
+                let heir = self.new_heir();
+                assert_eq!(heir.id(), pid);
+                self.inherited += 1;
+                self.heirs.push_back(heir);
+            } else {
+                self.unstamped += 1;
+            }
             self.workers[victim] = self.new_worker();
         }
         for worker in &self.workers {
@@ -338,6 +347,12 @@ impl Drop for Fight {
             let _ = child.wait();
         }
     }
+}
+
+/// Whether the file's modification time is the stamp of a process of ours with this pid.
+fn is_stamped(path: &Path, pid: u32) -> bool {
+    let nanoseconds = i64::from(stamp_nanoseconds(pid));
+    fs::symlink_metadata(path).is_ok_and(|file| file.mtime_nsec() == nanoseconds)
 }
 
 /// Whether this comes true in time. The sleep orders nothing: what is awaited stays true.

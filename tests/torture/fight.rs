@@ -105,7 +105,8 @@ pub struct Fight {
     pub planted: u64,
     /// Owners whose pid had a stranger or a script before anybody could look.
     pub inherited: u64,
-    /// Owners that were killed between their record and its stamp, as only exclusive creation allows.
+    /// Recorded workers that were killed and left no stamp: between their record and its stamp, as only exclusive
+    /// creation allows, or with the pid of a script that had left that record.
     pub unstamped: u64,
 }
 
@@ -204,7 +205,7 @@ impl Fight {
             self.workers[victim].kill().unwrap();
             self.workers[victim].wait().unwrap();
             self.kills += 1;
-            // Such a leftover counts as any program's: the crate's docs say so.
+            // Without a stamp the leftover counts as any program's.
             if is_stamped(&self.arena.lock_path(), pid) {
                 recycle(pid);
                 let heir = self.new_heir();

@@ -2,7 +2,8 @@
 # shellcheck shell=bash disable=SC2154
 
 # The modules of tests/it that are about the core: what it promises on any file system.
-core=(exclusion:: stale:: record:: rogue:: fork:: paths:: crash:: schedule:: flock:: fallback:: nfs::)
+core=(exclusion:: stale:: record:: rogue:: fork:: paths:: crash:: schedule:: flock:: fallback:: nfs::
+    leftover:: data:: users::)
 fights=(no_two_own_it_in_the_given_directory no_two_own_it_with_the_kernel_lock_only
     no_two_own_it_without_kills no_two_own_it_without_kills_with_the_kernel_lock_only)
 
@@ -72,7 +73,8 @@ check_protected() {
     way=$(way_of_publishing)
     [ "$way" != refused ] || notes+=("$(tail -1 "$WORK/$name/probe")")
 
-    in_time "$IT" "${core[@]}" >"$log.it" 2>&1 || tests=$?
+    # With it, some tests take a longer form.
+    in_time env -u TORTURE_SECONDS "$IT" "${core[@]}" >"$log.it" 2>&1 || tests=$?
     passed=$(sed -nE 's/^test result: .* ([0-9]+) passed.*/\1/p' "$log.it")
     mapfile -t failures < <(sed -nE 's/^test (.*) \.\.\. FAILED$/\1/p' "$log.it" | sort -u)
     skipped=$(grep -ac '^SKIPPED' "$log.it" || true)

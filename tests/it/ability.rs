@@ -3,7 +3,7 @@
 //! All of them are tried, with std alone, where the tests have their files.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, FileTimes, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{
@@ -13,9 +13,14 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, UNIX_EPOCH};
 
 use nix::libc;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::sys::statfs::{
+    BTRFS_SUPER_MAGIC, EXT4_SUPER_MAGIC, FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC,
+    XFS_SUPER_MAGIC, statfs,
+};
 use nix::unistd::mkfifo;
 
 use crate::sandbox::{OTHER_USER, is_root, set_mode, test_dir};
@@ -37,6 +42,8 @@ pub enum Ability {
     /// What a removed file that is still open says of its links. Some FUSE servers rename it out of the way.
     LinkCountOfRemovedFiles,
     UnnamedFiles,
+    /// It is one of this machine's own, and keeps a time's nanoseconds.
+    Stamps,
 }
 
 impl Ability {
@@ -84,11 +91,24 @@ impl Ability {
                 fs::remove_file(dir.join("file"))?;
                 file.metadata().is_ok_and(|file| file.nlink() == 0)
             }
+            Ability::Stamps => {
+                let time = UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_700);
+                let times = FileTimes::new().set_modified(time);
+                File::options().write(true).open(&file)?.set_times(times)?;
+                fs::metadata(&file)?.modified()? == time && is_local(dir)
+            }
             Ability::UnnamedFiles => {
                 File::options().write(true).custom_flags(libc::O_TMPFILE).open(dir).is_ok()
             }
         })
     }
+}
+
+fn is_local(dir: &Path) -> bool {
+    const RAMFS_MAGIC: FsType = FsType(0x8584_58F6);
+    let disks = [EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC];
+    let others = [TMPFS_MAGIC, RAMFS_MAGIC, OVERLAYFS_SUPER_MAGIC];
+    statfs(dir).is_ok_and(|stat| [disks, others].concat().contains(&stat.filesystem_type()))
 }
 
 /// Whether another user owns what it makes, and is kept out of what is not for it.

@@ -8,6 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use pidlockfile::{Error, Lockfile};
 
+use crate::ability::require_able;
 use crate::peer::Peer;
 use crate::sandbox::{
     Bystander, OTHER_USER, Sandbox, is_root, record_of, require, stamp_nanoseconds,
@@ -53,6 +54,7 @@ fn copy_of_a_live_owners_file(sandbox: &Sandbox, refused: &[&str], preserve: boo
 
 #[test]
 fn a_leftover_is_taken_at_once_although_its_pid_is_a_live_process() {
+    require_able!(Stamps);
     for refused in [&[][..], &["link_by_empty_path"], &["tmpfile"]] {
         let sandbox = Sandbox::new();
         let _owner = copy_of_a_live_owners_file(&sandbox, refused, true);
@@ -69,6 +71,7 @@ fn a_copy_that_has_lost_its_times_counts_as_any_programs_file() {
 
 #[test]
 fn the_record_of_a_stamped_file_is_as_ever() {
+    require_able!(Stamps);
     let sandbox = Sandbox::new();
     let _guard = sandbox.lock();
     assert_eq!(sandbox.record(), record_of(std::process::id()));
@@ -84,6 +87,7 @@ fn the_record_of_a_stamped_file_is_as_ever() {
 
 #[test]
 fn a_leftover_is_taken_from_pid_1_and_from_a_kernel_thread() {
+    require_able!(Stamps);
     // kthreadd, where it shows.
     for pid in [1, 2] {
         let sandbox = Sandbox::new();
@@ -95,6 +99,8 @@ fn a_leftover_is_taken_from_pid_1_and_from_a_kernel_thread() {
 #[test]
 fn a_leftover_is_taken_from_a_process_of_another_user() {
     require!(is_root(), "needs root, to become another user");
+    require_able!(Users);
+    require_able!(Stamps);
     let sandbox = Sandbox::new();
     let mut stranger = Peer::at(&sandbox.path());
     stranger.must(&format!("become {OTHER_USER}"));
@@ -104,6 +110,7 @@ fn a_leftover_is_taken_from_a_process_of_another_user() {
 
 #[test]
 fn a_leftover_is_taken_from_a_thread() {
+    require_able!(Stamps);
     let sandbox = Sandbox::new();
     let mut stranger = Peer::at(&sandbox.path());
     let thread = stranger.ask("park_a_thread").parse().unwrap();
@@ -115,6 +122,7 @@ fn a_leftover_is_taken_from_a_thread() {
 #[test]
 fn a_leftover_is_taken_in_a_pid_namespace_whose_next_process_has_its_pid() {
     require!(is_root(), "needs root, to make a pid namespace");
+    require_able!(Stamps);
     let sandbox = Sandbox::new();
     let mut inside = Peer::at(&sandbox.path());
     inside.must("enter_pid_namespace");
@@ -132,6 +140,7 @@ fn a_leftover_is_taken_in_a_pid_namespace_whose_next_process_has_its_pid() {
 #[test]
 fn a_leftover_of_another_pid_namespace_is_taken() {
     require!(is_root(), "needs root, to make a pid namespace");
+    require_able!(Stamps);
     let sandbox = Sandbox::new();
     let bystander = Bystander::new();
     let mut inside = Peer::at(&sandbox.path());
@@ -146,6 +155,7 @@ fn a_leftover_of_another_pid_namespace_is_taken() {
 
 #[test]
 fn a_leftover_of_an_adopter_is_taken_at_once() {
+    require_able!(Stamps);
     let sandbox = Sandbox::new();
     let original = sandbox.dir().join("original.pid");
     let mut parent = Peer::holding(&original);
@@ -266,6 +276,7 @@ fn our_leftovers_need_no_kernel_lock_only_and_others_still_do() {
 /// A daemonizer that closes all descriptors, and what the program opens next.
 #[test]
 fn an_owner_that_has_lost_its_descriptor_owns_nothing_and_is_told() {
+    require_able!(Stamps);
     for lose in ["close_the_lock_file", "reuse_the_lock_files_descriptor"] {
         let sandbox = Sandbox::new();
         let mut owner = Peer::holding(&sandbox.path());
@@ -283,6 +294,7 @@ fn an_owner_that_has_lost_its_descriptor_owns_nothing_and_is_told() {
 
 #[test]
 fn a_release_after_the_descriptor_was_reused_removes_nothing() {
+    require_able!(Stamps);
     let sandbox = Sandbox::new();
     let mut owner = Peer::holding(&sandbox.path());
     owner.must("reuse_the_lock_files_descriptor");

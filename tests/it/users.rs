@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 
+use crate::ability::require_able;
 use crate::peer::Peer;
 use crate::sandbox::{DEAD_PID, Sandbox, is_root, record_of, require, set_mode};
 use crate::trace::{Traced, require_traced};
@@ -55,18 +56,21 @@ fn turns() -> usize {
 #[test]
 fn in_a_sticky_directory_everybody_takes_over_the_file_of_a_killed_owner() {
     require!(is_root(), "needs root, to become two users");
+    require_able!(Users);
     take_turns(&shared(0o1777), "666", turns());
 }
 
 #[test]
 fn in_a_sticky_directory_a_group_takes_over_the_file_of_a_killed_owner() {
     require!(is_root(), "needs root, to become two users");
+    require_able!(Users);
     take_turns(&shared(0o3775), "660", turns());
 }
 
 #[test]
 fn in_a_setgid_directory_a_group_replaces_the_file_of_a_killed_owner() {
     require!(is_root(), "needs root, to become two users");
+    require_able!(Users);
     for mode in ["640", "660"] {
         take_turns(&shared(0o2775), mode, 20);
     }
@@ -75,6 +79,7 @@ fn in_a_setgid_directory_a_group_replaces_the_file_of_a_killed_owner() {
 #[test]
 fn a_release_after_a_takeover_in_place_empties_the_file_and_is_no_error() {
     require!(is_root(), "needs root, to become two users");
+    require_able!(Users);
     for release in ["unlock", "drop"] {
         let sandbox = shared(0o1777);
         peer_of(ALICE, &sandbox.path(), "666").must("try_lock");
@@ -94,6 +99,7 @@ fn a_release_after_a_takeover_in_place_empties_the_file_and_is_no_error() {
 #[test]
 fn an_owner_in_place_keeps_all_others_out() {
     require!(is_root(), "needs root, to become two users");
+    require_able!(Users);
     let sandbox = shared(0o1777);
     peer_of(ALICE, &sandbox.path(), "666").must("try_lock");
     let mut bob = peer_of(BOB, &sandbox.path(), "666");
@@ -182,6 +188,7 @@ fn sigkill_before_any_system_call_of_a_release_in_place_leaves_the_lock_free() {
 #[test]
 fn a_file_made_for_a_user_in_a_directory_that_it_may_not_write_is_taken_over_in_place() {
     require!(is_root(), "needs root, to become another user");
+    require_able!(Users);
     let sandbox = Sandbox::new();
     sandbox.plant("");
     chown(sandbox.path(), Some(ALICE), Some(GROUP)).unwrap();
@@ -197,6 +204,7 @@ fn a_file_made_for_a_user_in_a_directory_that_it_may_not_write_is_taken_over_in_
 #[test]
 fn a_file_with_a_second_name_is_not_written() {
     require!(is_root(), "needs root, to become another user");
+    require_able!(Users);
     let sandbox = shared(0o1777);
     sandbox.plant(record_of(DEAD_PID));
     set_mode(&sandbox.path(), 0o666);
@@ -209,6 +217,7 @@ fn a_file_with_a_second_name_is_not_written() {
 #[test]
 fn a_live_owner_without_a_kernel_lock_is_not_taken_over_in_place() {
     require!(is_root(), "needs root, to become another user");
+    require_able!(Users);
     let sandbox = shared(0o1777);
     let owner = crate::sandbox::Bystander::new();
     sandbox.plant(record_of(owner.pid()));
@@ -221,6 +230,7 @@ fn a_live_owner_without_a_kernel_lock_is_not_taken_over_in_place() {
 #[test]
 fn data_in_a_sticky_directory_is_not_written() {
     require!(is_root(), "needs root, to become another user");
+    require_able!(Users);
     let sandbox = shared(0o1777);
     sandbox.plant("everybody may write this data\n");
     set_mode(&sandbox.path(), 0o666);
@@ -232,6 +242,7 @@ fn data_in_a_sticky_directory_is_not_written() {
 #[test]
 fn a_stale_file_that_may_neither_be_removed_nor_written_names_its_owner() {
     require!(is_root(), "needs root, to become two users");
+    require_able!(Users);
     let sandbox = shared(0o1777);
     peer_of(ALICE, &sandbox.path(), "644").must("try_lock");
     let before = sandbox.record();
@@ -246,6 +257,7 @@ fn a_stale_file_that_may_neither_be_removed_nor_written_names_its_owner() {
 #[test]
 fn a_file_that_may_not_be_read_is_temporary_and_names_its_owner() {
     require!(is_root(), "needs root, to become two users");
+    require_able!(Users);
     let sandbox = shared(0o1777);
     let mut alice = peer_of(ALICE, &sandbox.path(), "600");
     alice.must("try_lock");
@@ -262,6 +274,7 @@ fn a_file_that_may_not_be_read_is_temporary_and_names_its_owner() {
 #[test]
 fn a_directory_that_may_not_be_searched_is_a_permanent_error() {
     require!(is_root(), "needs root, to become another user");
+    require_able!(Users);
     let sandbox = Sandbox::new();
     sandbox.plant("");
     set_mode(sandbox.dir(), 0o700);

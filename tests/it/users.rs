@@ -128,6 +128,7 @@ fn bob_stopped_in_a_takeover(nth: usize) -> Option<(Sandbox, Traced)> {
 #[test]
 fn of_two_that_take_over_in_place_at_once_exactly_one_gets_the_lock() {
     require!(is_root(), "needs root, to become two users");
+    require_able!(Users);
     drop(require_traced!(bob_stopped_in_a_takeover(0)));
     for rival in [ALICE, BOB] {
         let mut nth = 0;
@@ -152,6 +153,7 @@ fn of_two_that_take_over_in_place_at_once_exactly_one_gets_the_lock() {
 #[test]
 fn sigkill_before_any_system_call_of_a_takeover_in_place_leaves_the_lock_free() {
     require!(is_root(), "needs root, to become two users");
+    require_able!(Users);
     drop(require_traced!(bob_stopped_in_a_takeover(0)));
     let mut nth = 0;
     while let Some((sandbox, mut bob)) = bob_stopped_in_a_takeover(nth) {
@@ -170,6 +172,7 @@ fn sigkill_before_any_system_call_of_a_takeover_in_place_leaves_the_lock_free() 
 #[test]
 fn sigkill_before_any_system_call_of_a_release_in_place_leaves_the_lock_free() {
     require!(is_root(), "needs root, to become two users");
+    require_able!(Users);
     for nth in 0.. {
         let sandbox = shared(0o1777);
         peer_of(ALICE, &sandbox.path(), "666").must("try_lock");

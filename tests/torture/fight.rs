@@ -1,10 +1,10 @@
 //! The fight itself: starts the workers, does them harm, and sees whether they go on.
 
+mod heirs;
+mod plant;
+
 use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::process::CommandExt as _;
+use std::fs;
 use std::path::Path;
 use std::process::{self, Child, Command};
 use std::thread;
@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
+pub use heirs::Heir;
+
 use crate::arena::Arena;
 use crate::chance::{random, random_index};
 use crate::pids::{namespaced_pid, pid_of, recycle, send};
 use crate::referee::Referee;
-use crate::sandbox::{DEAD_PID, OTHER_USER, names_in, record_of, stamp_nanoseconds};
-use crate::script;
+use crate::sandbox::names_in;
 use crate::verdict::Verdict;
 use crate::witness::count_in;
 use crate::worker::{self, Rounds, Rules};
@@ -37,28 +38,6 @@ pub struct Terms {
     pub rules: Rules,
     pub kills: bool,
     pub heir: Heir,
-}
-
-/// Who gets the pid of an owner that was killed.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Heir {
-    /// In a pid namespace its successor in the fight, elsewhere nobody soon.
-    Successor,
-    /// A process that knows nothing of the lock, before anybody can look at what was left behind.
-    Stranger,
-    /// A pid-only program, before anybody can look at what was left behind: it may write its pid into that.
-    Script,
-}
-
-impl Heir {
-    /// How many live at once. That the lock was had in spite of the older ones has been seen.
-    fn most(self) -> usize {
-        match self {
-            Heir::Successor => 0,
-            Heir::Stranger => 100,
-            Heir::Script => 3,
-        }
-    }
 }
 
 /// Runs a fight in a directory of its own inside `dir`, and expects that nobody overlapped.
@@ -188,67 +167,6 @@ impl Fight {
         self.corpse = Some(std::mem::replace(&mut self.workers[victim], successor));
     }
 
-    /// Kills the owner, if there is one, and gives its pid to an heir while no worker moves. Then somebody must
-    /// get the lock.
-    fn kill_the_owner(&mut self) {
-        self.let_the_stopped_one_go_on();
-        for worker in &self.workers {
-            send(worker, Signal::SIGSTOP);
-            let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-            waitid(Id::Pid(pid_of(worker)), flags).unwrap();
-        }
-        let before = count_in(&self.arena);
-        let record = fs::read_to_string(self.arena.lock_path()).unwrap_or_default();
-        let is_recorded = |worker: &Child| record == record_of(worker.id());
-        if let Some(victim) = self.workers.iter().position(is_recorded) {
-            let pid = self.workers[victim].id();
-            self.workers[victim].kill().unwrap();
-            self.workers[victim].wait().unwrap();
-            self.kills += 1;
-            // Without a stamp the leftover counts as any program's.
-            if is_stamped(&self.arena.lock_path(), pid) {
-                recycle(pid);
-                let heir = self.new_heir();
-                assert_eq!(heir.id(), pid);
-                self.inherited += 1;
-                self.heirs.push_back(heir);
-            } else {
-                self.unstamped += 1;
-            }
-            self.workers[victim] = self.new_worker();
-        }
-        for worker in &self.workers {
-            send(worker, Signal::SIGCONT);
-        }
-        self.is_stuck = !within(LONGEST_GAP, || count_in(&self.arena) > before);
-        self.part_with_heirs();
-    }
-
-    fn new_heir(&self) -> Child {
-        if self.terms.heir == Heir::Script {
-            return script::start(&self.arena);
-        }
-        let mut stranger = Command::new("sleep");
-        stranger.arg("1000");
-        if random(2) == 0 {
-            stranger.uid(OTHER_USER);
-        }
-        stranger.spawn().unwrap()
-    }
-
-    /// Reaps those that have ended, and kills those that are too many, wherever they are.
-    fn part_with_heirs(&mut self) {
-        self.heirs.retain_mut(|heir| heir.try_wait().unwrap().is_none());
-        while self.heirs.len() > self.terms.heir.most() {
-            let mut oldest = self.heirs.pop_front().unwrap();
-            oldest.kill().unwrap();
-            oldest.wait().unwrap();
-            if self.terms.heir == Heir::Script {
-                self.kills += 1;
-            }
-        }
-    }
-
     fn reap_the_corpse(&mut self) {
         if let Some(mut corpse) = self.corpse.take() {
             corpse.wait().unwrap();
@@ -290,54 +208,6 @@ impl Fight {
         last.wait().unwrap().success() && got_it
     }
 
-    /// Puts a stale file in place if the name is free.
-    fn plant(&mut self) {
-        let record = self.stale_record();
-        let prepared = self.arena.dir.join("prepared");
-        // It stays for a while: a planted file with a second name has one link left when its name has gone.
-        match fs::remove_file(&prepared) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{error}"),
-            _ => fs::write(&prepared, &record).unwrap(),
-        }
-        for _ in 0..100 {
-            match self.plant_once(&prepared, &record) {
-                Ok(()) => {
-                    self.planted += 1;
-                    break;
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-
-    /// Complete, as a careful outsider does it, or as `set -C; echo PID > FILE`, which a reader can find empty.
-    fn plant_once(&self, prepared: &Path, record: &str) -> io::Result<()> {
-        // What `set -C` writes late may meet the record of a script that found the file empty: its own fault.
-        if self.terms.heir == Heir::Script || random(2) == 0 {
-            match fs::hard_link(prepared, self.arena.lock_path()) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
-                planted => return planted,
-            }
-        }
-        // Here, and where the file system has no hard links.
-        File::create_new(self.arena.lock_path())?.write_all(record.as_bytes())
-    }
-
-    fn stale_record(&self) -> String {
-        match random(5) {
-            0 => String::new(),
-            1 => "garbage".to_owned(),
-            // Its own pid for one of them, a live process for all the others. A stranger that gets this pid
-            // is the owner by its record.
-            2 if !self.workers.is_empty() && self.terms.heir == Heir::Successor => {
-                record_of(self.workers[random_index(WORKERS)].id())
-            }
-            3 if self.zombies_are_told => record_of(self.zombie.id()),
-            _ => record_of(DEAD_PID),
-        }
-    }
-
     pub fn leftovers(&self) -> Vec<String> {
         names_in(&self.arena.lock_dir())
     }
@@ -351,12 +221,6 @@ impl Drop for Fight {
             let _ = child.wait();
         }
     }
-}
-
-/// Whether the file's modification time is the stamp of a process of ours with this pid.
-fn is_stamped(path: &Path, pid: u32) -> bool {
-    let nanoseconds = i64::from(stamp_nanoseconds(pid));
-    fs::symlink_metadata(path).is_ok_and(|file| file.mtime_nsec() == nanoseconds)
 }
 
 /// Whether this comes true in time. The sleep orders nothing: what is awaited stays true.

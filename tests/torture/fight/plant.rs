@@ -1,0 +1,59 @@
+//! Stale files for those who fight, as an outsider puts them in place.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use crate::chance::{random, random_index};
+use crate::fight::{Fight, Heir, WORKERS};
+use crate::sandbox::{DEAD_PID, record_of};
+
+impl Fight {
+    /// Puts a stale file in place if the name is free.
+    pub fn plant(&mut self) {
+        let record = self.stale_record();
+        let prepared = self.arena.dir.join("prepared");
+        // It stays for a while: a planted file with a second name has one link left when its name has gone.
+        match fs::remove_file(&prepared) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{error}"),
+            _ => fs::write(&prepared, &record).unwrap(),
+        }
+        for _ in 0..100 {
+            match self.plant_once(&prepared, &record) {
+                Ok(()) => {
+                    self.planted += 1;
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Complete, as a careful outsider does it, or as `set -C; echo PID > FILE`, which a reader can find empty.
+    fn plant_once(&self, prepared: &Path, record: &str) -> io::Result<()> {
+        // What `set -C` writes late may meet the record of a script that found the file empty: its own fault.
+        if self.terms.heir == Heir::Script || random(2) == 0 {
+            match fs::hard_link(prepared, self.arena.lock_path()) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
+                planted => return planted,
+            }
+        }
+        // Here, and where the file system has no hard links.
+        File::create_new(self.arena.lock_path())?.write_all(record.as_bytes())
+    }
+
+    fn stale_record(&self) -> String {
+        match random(5) {
+            0 => String::new(),
+            1 => "garbage".to_owned(),
+            // Its own pid for one of them, a live process for all the others. A stranger that gets this pid
+            // is the owner by its record.
+            2 if !self.workers.is_empty() && self.terms.heir == Heir::Successor => {
+                record_of(self.workers[random_index(WORKERS)].id())
+            }
+            3 if self.zombies_are_told => record_of(self.zombie.id()),
+            _ => record_of(DEAD_PID),
+        }
+    }
+}

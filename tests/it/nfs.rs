@@ -282,10 +282,24 @@ fn a_file_that_another_client_replaced_is_not_removed() {
 fn a_directory_whose_handle_is_stale_is_a_permanent_error() {
     let sandbox = Sandbox::new();
     let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_openat));
-    traced.fail(Errno::ESTALE);
+    let opens = |call: &Call| call.number == libc::SYS_openat;
+    let mut there_is_more = traced.run_to("try_lock", opens);
+    while there_is_more {
+        traced.fail(Errno::ESTALE);
+        there_is_more = traced.run_on_to(opens);
+    }
     let answer = traced.go_on().answer();
     assert!(answer.starts_with("Io { action: \"open\""), "{answer}");
+}
+
+/// mergerfs says so of a file that another process has removed and made anew.
+#[test]
+fn a_file_that_goes_between_its_lookup_and_its_open_is_looked_for_again() {
+    let sandbox = Sandbox::new();
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_openat));
+    traced.fail(Errno::ESTALE);
+    assert_eq!(traced.go_on().answer(), "ok");
 }
 
 #[test]

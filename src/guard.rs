@@ -6,7 +6,7 @@ use std::process;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::sys::stat::fstat;
+use nix::sys::stat::{FileStat, fstat};
 
 use crate::error::Error;
 use crate::inode::{self, Inode};
@@ -43,21 +43,31 @@ pub struct LockGuard {
     inode: Inode,
     /// The process that the lock belongs to. A forked child finds its parent's here.
     pid: u32,
+    /// Whether the numbers of its inode prove which file the path names.
+    local: bool,
     /// Whether the file was another user's, who alone may remove it.
     in_place: bool,
     unlocked: bool,
 }
 
 impl LockGuard {
-    pub(crate) fn new(path: Arc<Path>, file: File, inode: Inode, pid: u32) -> LockGuard {
-        LockGuard { path, file, inode, pid, in_place: false, unlocked: false }
+    pub(crate) fn new(
+        path: Arc<Path>,
+        file: File,
+        inode: Inode,
+        pid: u32,
+        local: bool,
+    ) -> LockGuard {
+        LockGuard { path, file, inode, pid, local, in_place: false, unlocked: false }
     }
 
     /// Makes a stale file ours, whose kernel lock `file` holds.
     pub(crate) fn take_over(path: Arc<Path>, file: File, inode: Inode) -> Result<LockGuard, Error> {
-        let pid = process::id();
-        rewrite(&file, &path, pid)?;
-        Ok(LockGuard { path, file, inode, pid, in_place: true, unlocked: false })
+        let (pid, local) = (process::id(), inode::is_local(&file));
+        let mut guard = LockGuard { path, file, inode, pid, local, in_place: true, unlocked: true };
+        guard.rewrite_record()?;
+        guard.unlocked = false;
+        Ok(guard)
     }
 
     /// Returns the path of the lock file.
@@ -137,7 +147,7 @@ impl LockGuard {
             return Ok(());
         }
         self.pid = pid;
-        rewrite(&self.file, &self.path, pid)
+        self.rewrite_record()
     }
 
     /// Releases the lock and removes the file, and says how it went.
@@ -149,9 +159,11 @@ impl LockGuard {
     /// # Errors
     ///
     /// [`RogueDeletion`](Error::RogueDeletion) if the file was removed, replaced or overwritten, and
-    /// what is there now is left alone; [`NotAdopted`](Error::NotAdopted) in a forked child, and the
-    /// owner keeps the lock; [`Io`](Error::Io) if the file cannot be removed (privileges dropped since,
-    /// for one), and it is emptied instead, which every other program takes for stale.
+    /// what is there now is left alone; [`LostDescriptor`](Error::LostDescriptor) if this process closed the
+    /// file; [`NotAdopted`](Error::NotAdopted) in a forked child, and the owner keeps the lock;
+    /// [`Io`](Error::Io) if the file cannot be removed, for instance because privileges were dropped since. It
+    /// is emptied instead, which every other program takes for stale. A file that was taken over from another
+    /// user is always emptied, without an error.
     ///
     /// # Examples
     ///
@@ -172,10 +184,10 @@ impl LockGuard {
 
     fn release(&self) -> Result<(), Error> {
         self.check_not_inherited()?;
-        self.check_record()?;
+        let stat = self.check_record()?;
         // The name goes first and the kernel lock after it, when the file is closed. In the other order
         // the name would stand there without its lock, and a peer would take it for stale.
-        match self.remove_name() {
+        match self.remove_name(&stat) {
             Err(refused @ Error::Io { .. }) => {
                 // An empty record is stale to every peer, even while our process goes on.
                 let emptied = self.file.set_len(0);
@@ -189,8 +201,8 @@ impl LockGuard {
         }
     }
 
-    fn remove_name(&self) -> Result<(), Error> {
-        self.check_name()?;
+    fn remove_name(&self, stat: &FileStat) -> Result<(), Error> {
+        self.check_name(stat)?;
         if inode::remove(&self.path).map_err(Error::io("remove", &self.path))? {
             Ok(())
         } else {
@@ -199,8 +211,7 @@ impl LockGuard {
     }
 
     fn check_untouched(&self) -> Result<(), Error> {
-        self.check_record()?;
-        self.check_name()
+        self.check_name(&self.check_record()?)
     }
 
     fn check_not_inherited(&self) -> Result<(), Error> {
@@ -211,7 +222,7 @@ impl LockGuard {
         }
     }
 
-    fn check_record(&self) -> Result<(), Error> {
+    fn check_record(&self) -> Result<FileStat, Error> {
         let stat = match fstat(&self.file) {
             Ok(stat) if Inode::of(&stat) == self.inode => stat,
             // The number is free, or means another file by now.
@@ -223,36 +234,41 @@ impl LockGuard {
         };
         // Whatever is written into the file makes the stamp void.
         if record::is_stamped(&stat, self.pid) {
-            return Ok(());
+            return Ok(stat);
         }
         let content = Content::of(&self.file).map_err(Error::io("read", &self.path))?;
-        if content.pid() == Some(self.pid) { Ok(()) } else { Err(self.rogue_deletion()) }
+        if content.pid() == Some(self.pid) { Ok(stat) } else { Err(self.rogue_deletion()) }
     }
 
-    fn check_name(&self) -> Result<(), Error> {
-        if self.inode.is_named_by(&self.path).map_err(Error::io("examine", &self.path))? {
+    fn check_name(&self, stat: &FileStat) -> Result<(), Error> {
+        let named = if self.local {
+            self.inode.is_named_by(&self.path)
+        } else {
+            inode::is_named(&self.file, stat, &self.path)
+        };
+        if named.map_err(Error::io("examine", &self.path))? {
             Ok(())
         } else {
             Err(self.rogue_deletion())
         }
     }
 
+    /// Puts our record in place of another.
+    ///
+    /// Empty it, then write in one call: a reader finds the old pid, nothing, or ours. A shorter record over a
+    /// longer one would show it a third.
+    fn rewrite_record(&self) -> Result<(), Error> {
+        self.file.set_len(0).map_err(Error::io("truncate", &self.path))?;
+        record::write(&self.file, self.pid).map_err(Error::io("write", &self.path))?;
+        if self.local {
+            record::stamp(&self.file, self.pid);
+        }
+        Ok(())
+    }
+
     fn rogue_deletion(&self) -> Error {
         Error::RogueDeletion { path: self.path.to_path_buf() }
     }
-}
-
-/// Puts another record in place of the one in a file whose kernel lock is held.
-///
-/// Empty it, then write in one call: a reader finds the old pid, nothing, or the new one. A shorter record
-/// over a longer one would show it a third.
-fn rewrite(file: &File, path: &Path, pid: u32) -> Result<(), Error> {
-    file.set_len(0).map_err(Error::io("truncate", path))?;
-    record::write(file, pid).map_err(Error::io("write", path))?;
-    if inode::is_local(file) {
-        record::stamp(file, pid);
-    }
-    Ok(())
 }
 
 impl Drop for LockGuard {

@@ -53,7 +53,9 @@
 //! - **Recycled pids.** A file that carries no stamp is honoured while its pid is a running process. That
 //!   is every file that another program wrote, every file on a file system that is not local or keeps no
 //!   time in nanoseconds (NFS, FUSE, vfat, ext3, …), and a file that was [taken over](Lockfile::mode) from another
-//!   user. If that pid was recycled, [`Lockfile::kernel_lock_only`] helps.
+//!   user. Where there is no `O_TMPFILE`, and in [`adopt`](LockGuard::adopt), it is also the file of a process
+//!   that was killed between its record and its stamp. If such a pid was recycled,
+//!   [`Lockfile::kernel_lock_only`] helps.
 //! - **Lost descriptors.** A program that closes all its descriptors, as some daemonizers do, loses the lock,
 //!   and so does one that calls execve(2). [`LockGuard::verify`] reports it.
 //! - **Children of a killed owner.** A child that was forked without exec shares its parent's kernel lock,

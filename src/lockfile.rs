@@ -253,7 +253,16 @@ impl Lockfile {
     /// # }
     /// ```
     pub fn owner(&self) -> Result<Option<u32>, Error> {
-        match incumbent::recorded_pid(&self.path)? {
+        let mut recorded = incumbent::recorded_pid(&self.path);
+        for _ in 1..MAX_LOOKS {
+            match recorded {
+                Err(error) if error.is_of_a_moment() => {
+                    recorded = incumbent::recorded_pid(&self.path);
+                }
+                _ => break,
+            }
+        }
+        match recorded? {
             Some(pid) if !owner::is_alive(pid) => {
                 Err(Error::DeadOwner { path: self.path.to_path_buf(), pid })
             }

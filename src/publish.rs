@@ -62,8 +62,8 @@ impl Candidate {
         Ok(())
     }
 
-    fn into_guard(self, path: &Arc<Path>, pid: u32) -> LockGuard {
-        LockGuard::new(Arc::clone(path), self.file, Inode::of(&self.stat), pid)
+    fn into_guard(self, path: &Arc<Path>, pid: u32, local: bool) -> LockGuard {
+        LockGuard::new(Arc::clone(path), self.file, Inode::of(&self.stat), pid, local)
     }
 }
 

@@ -36,14 +36,15 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Option<LockGuard>, 
     };
     let pid = process::id();
     let filled = candidate.fill(pid, mode);
-    if inode::is_local(&candidate.file) {
+    let local = inode::is_local(&candidate.file);
+    if local {
         record::stamp(&candidate.file, pid);
     }
     // Before we had its kernel lock, the file was stale to all others, and one of them may have removed it.
     // The proof comes after the record: on gocryptfs the name can lead to a second inode at any time, whose
     // kernel lock is free. A process that finds it after the proof finds our pid there.
     match (filled, inode::is_named(&candidate.file, &candidate.stat, path)) {
-        (Ok(()), Ok(true)) => Ok(Some(candidate.into_guard(path, pid))),
+        (Ok(()), Ok(true)) => Ok(Some(candidate.into_guard(path, pid, local))),
         (Err(error), Ok(true)) => {
             let _ = inode::remove(path);
             Err(Error::io("write", path)(error))

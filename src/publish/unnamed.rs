@@ -46,7 +46,7 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Unnamed, Error> {
     candidate.fill(pid, mode).map_err(Error::io("write", path))?;
     record::stamp(&candidate.file, pid);
     match linkat(&candidate.file, "", AT_FDCWD, path.as_ref(), AtFlags::AT_EMPTY_PATH) {
-        Ok(()) => return Ok(Unnamed::Owned(candidate.into_guard(path, pid))),
+        Ok(()) => return Ok(Unnamed::Owned(candidate.into_guard(path, pid, true))),
         Err(Errno::EEXIST) => {}
         // Before Linux 6.10 that wants CAP_DAC_READ_SEARCH, and says ENOENT without it. There
         // `std::fs::hard_link` would link the symlink in /proc itself.
@@ -63,7 +63,7 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Unnamed, Error> {
     // that /proc has linked is ours only if it has our number.
     let inode = Inode::of(&candidate.stat);
     if inode.is_named_by(path).map_err(Error::io("examine", path))? {
-        Ok(Unnamed::Owned(candidate.into_guard(path, pid)))
+        Ok(Unnamed::Owned(candidate.into_guard(path, pid, true)))
     } else {
         Ok(Unnamed::Taken)
     }

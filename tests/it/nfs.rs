@@ -279,6 +279,18 @@ fn a_file_that_another_client_replaced_is_not_removed() {
 }
 
 #[test]
+fn an_owner_that_goes_between_its_lookup_and_its_open_is_looked_for_again() {
+    for errno in [Errno::ESTALE, Errno::EWOULDBLOCK] {
+        let sandbox = Sandbox::new();
+        sandbox.plant(record_of(1));
+        let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+        assert!(traced.run_to("owner", |next| next.number == libc::SYS_openat));
+        traced.fail(errno);
+        assert_eq!(traced.go_on().answer(), "Some(1)", "{errno}");
+    }
+}
+
+#[test]
 fn a_directory_whose_handle_is_stale_is_a_permanent_error() {
     let sandbox = Sandbox::new();
     let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
@@ -310,4 +322,38 @@ fn an_interrupted_removal_is_made_again() {
     traced.fail(Errno::EINTR);
     assert_eq!(traced.go_on().answer(), "ok");
     sandbox.assert_free_and_clean();
+}
+
+/// The file of another process, under our name and with our number, since an outsider removed ours: a second
+/// name of our own file plays it.
+#[test]
+fn a_release_of_a_file_that_was_renamed_out_of_the_way_removes_nothing() {
+    require_able!(HardLinks);
+    for release in ["verify", "unlock"] {
+        let sandbox = Sandbox::new();
+        let mut owner = peer_elsewhere(&sandbox);
+        owner.must("try_lock");
+        let renamed = sandbox.dir().join(".fuse_hidden0001");
+        fs::rename(sandbox.path(), &renamed).unwrap();
+        fs::hard_link(&renamed, sandbox.path()).unwrap();
+        owner.must_fail(release, "RogueDeletion");
+        assert_eq!(sandbox.record(), record_of(owner.pid()));
+    }
+}
+
+#[test]
+fn a_release_looks_the_name_up_in_its_directory_before_it_removes_it() {
+    let sandbox = Sandbox::new();
+    let mut owner = peer_elsewhere(&sandbox);
+    owner.must("try_lock");
+    let mut traced = require_traced!(Traced::new(owner));
+    let (mut opened, mut looked_up) = (false, false);
+    assert!(traced.run_to("unlock", |call| {
+        opened |=
+            call.number == libc::SYS_openat && call.argument(2) & libc::O_DIRECTORY as u64 != 0;
+        looked_up |= opened && call.number == libc::SYS_newfstatat;
+        call.number == libc::SYS_unlink
+    }));
+    assert!(opened && looked_up);
+    assert_eq!(traced.go_on().answer(), "ok");
 }

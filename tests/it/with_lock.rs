@@ -71,7 +71,7 @@ fn wrong_usage_and_impossible_locks_have_exit_statuses_of_their_own() {
     assert_eq!(code, Some(69));
     assert_eq!(
         complaint,
-        format!("with_lock: {} is not a regular file\n", sandbox.path().display())
+        format!("with_lock: {} is a directory and not a regular file\n", sandbox.path().display())
     );
 }
 

@@ -28,36 +28,32 @@
 //! # }
 //! ```
 
-#[cfg(feature = "tokio")]
-mod run_async;
+// In the order in which data flows: no file names one above it.
 mod run;
-mod progress;
 mod wait;
-mod wake;
-mod decision;
+mod wake_up;
+#[cfg(feature = "tokio")]
+mod task_sleep;
+mod sleep;
 mod schedule;
 #[cfg(feature = "serde")]
 mod settings;
 mod builder;
 mod policy;
-mod jitter;
+mod failure;
+mod try_lock;
+mod temporary;
+mod watch;
 mod cancel;
 mod trace;
-mod attempt;
-mod give_up;
-mod seam;
-mod watch;
-mod temporary;
 
-pub use attempt::Attempt;
 pub use builder::{InvalidPolicy, RetryPolicyBuilder};
 pub use cancel::CancelToken;
-pub use give_up::{GaveUp, RetryError};
-pub use jitter::Jitter;
-pub use policy::RetryPolicy;
+pub use failure::{Attempt, GaveUp, RetryError};
+pub use policy::{Jitter, RetryPolicy};
 pub use run::Retry;
-pub use seam::TryLock;
-pub use temporary::Temporary;
+pub use temporary::{Again, Failure, Temporary};
+pub use try_lock::TryLock;
 pub use watch::Watch;
 
 /// Takes the lock, trying again on temporary errors as `policy` says.
@@ -90,8 +86,9 @@ pub fn acquire_with_retry<L: TryLock>(
 
 /// Takes the lock as [`acquire_with_retry`] does, and gives up the thread while it sleeps.
 ///
-/// It needs the feature `tokio`. Dropping the future ends the run and leaves nothing locked.
-/// [`Retry::acquire_async`] takes hooks.
+/// It needs the feature `tokio`. Dropping the future ends the run and leaves nothing locked. For a time
+/// limit, set the policy's: unlike `tokio::time::timeout`, it tells who holds the lock.
+/// [`Retry::acquire_async`] takes a hook and a token.
 ///
 /// # Errors
 ///
@@ -99,8 +96,7 @@ pub fn acquire_with_retry<L: TryLock>(
 ///
 /// # Panics
 ///
-/// When it has to wait outside a tokio runtime, or in one without time, or, as long as the policy [wakes
-/// on release](RetryPolicyBuilder::wake_on_release), without I/O.
+/// Outside a tokio runtime, or in one without time. In one without I/O, it only wakes by its delays.
 ///
 /// # Examples
 ///
@@ -118,9 +114,9 @@ pub fn acquire_with_retry<L: TryLock>(
 /// # }
 /// ```
 #[cfg(feature = "tokio")]
-pub async fn acquire_with_retry_async<L: TryLock>(
-    lock: &L,
+pub fn acquire_with_retry_async<L: TryLock>(
+    lock: L,
     policy: &RetryPolicy,
-) -> Result<L::Guard, RetryError<L::Error>> {
-    policy.run().acquire_async(lock).await
+) -> impl Future<Output = Result<L::Guard, RetryError<L::Error>>> + use<L> {
+    policy.run().acquire_async(lock)
 }

@@ -1,101 +1,130 @@
-//! The sleep between two attempts, and what ends it early: a cancelled token, news of the lock.
+//! The one loop of a run: an attempt, a decision, a sleep. [`wake_up`](crate::retry::wake_up) is the sleep.
 
-use std::os::fd::BorrowedFd;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::errno::Errno;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use nix::poll::ppoll;
-use nix::poll::{PollFd, PollFlags};
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-use nix::poll::{PollTimeout, poll};
+use crate::retry::failure::{Attempt, GaveUp, RetryError};
+use crate::retry::policy::RetryPolicy;
+use crate::retry::schedule::{Cause, Schedule};
+use crate::retry::sleep::Sleeper;
+use crate::retry::temporary::{Again, Failure, Temporary};
+use crate::retry::trace::Trace;
+use crate::retry::wake_up::WakeUp;
+use crate::retry::watch::Watch;
 
-use crate::retry::wake::Wake;
-use crate::retry::watch::Listen;
-use crate::retry::{CancelToken, Watch};
+/// What a run asks about an error.
+pub(super) trait Judge<E> {
+    fn again(&mut self, error: &E) -> Again;
 
-/// How long a token goes unnoticed where the process has no file descriptors left to wait on it.
-pub(super) const BLIND_SLEEP: Duration = Duration::from_millis(10);
+    fn owner(&self, _error: &E) -> Option<u32> {
+        None
+    }
 
-/// Sleeps until the run that began at `started` is `end` old, `token` is cancelled or news of the lock is a
-/// reason to try it; whether that came before the end.
-///
-/// Ages are compared and not added: `started + Duration::MAX` would panic.
-pub(super) fn until<S: Fn() -> Option<Watch>>(
-    started: Instant,
-    end: Duration,
-    token: Option<&CancelToken>,
-    wake: &mut Wake<S>,
-) -> bool {
-    loop {
-        let nap = wake.nap();
-        let nap_end = nap.end(started.elapsed(), end);
-        let woken = sleep(started, nap_end, token, wake.watch(), nap.listen);
-        if !wake.sleeps_on(woken, started.elapsed()) {
-            return woken || nap_end < end;
-        }
+    fn is_shortage(&self, _error: &E) -> bool {
+        false
     }
 }
 
-/// Whether it was `watch` that ended it.
-fn sleep(
-    started: Instant,
-    end: Duration,
-    token: Option<&CancelToken>,
-    mut watch: Option<&Watch>,
-    listen: Listen,
-) -> bool {
-    if listen == Listen::All && watch.is_some_and(Watch::is_spent) {
-        return true;
+/// Asks the error itself.
+pub(super) struct ByItself;
+
+impl<E: Temporary> Judge<E> for ByItself {
+    fn again(&mut self, error: &E) -> Again {
+        Again::after(error)
     }
-    let mut alarm = token.and_then(CancelToken::own_alarm);
-    loop {
-        let mut left = end.saturating_sub(started.elapsed());
-        if token.is_some_and(CancelToken::is_cancelled) || left.is_zero() {
-            return false;
-        }
-        if token.is_some() && alarm.is_none() {
-            left = left.min(BLIND_SLEEP);
-        }
-        let news = watch.into_iter().flat_map(|watch| watch.descriptors(listen));
-        let mut waited_for: Vec<_> = alarm.into_iter().chain(news).map(poll_fd).collect();
-        if waited_for.is_empty() {
-            thread::sleep(left);
-            continue;
-        }
-        match poll_for(&mut waited_for, left) {
-            Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) if waited_for[alarm.iter().len()..].iter().any(is_ready) => return true,
-            // Ready, and not cancelled: another process in a nested pid namespace has our pid and rang. Without
-            // the alarm we notice late, with it we would spin.
-            Ok(_) => alarm = None,
-            Err(_) => (alarm, watch) = (None, None),
-        }
+
+    fn owner(&self, error: &E) -> Option<u32> {
+        error.owner()
+    }
+
+    fn is_shortage(&self, error: &E) -> bool {
+        error.is_shortage()
     }
 }
 
-fn poll_fd(descriptor: BorrowedFd<'_>) -> PollFd<'_> {
-    PollFd::new(descriptor, PollFlags::POLLIN)
+/// Asks a closure.
+pub(super) struct By<J>(pub(super) J);
+
+impl<E, A: Into<Again>, J: FnMut(&E) -> A> Judge<E> for By<J> {
+    fn again(&mut self, error: &E) -> Again {
+        (self.0)(error).into()
+    }
 }
 
-fn is_ready(polled: &PollFd<'_>) -> bool {
-    // `None` for bits that nix does not know: it is something.
-    polled.any().unwrap_or(true)
+/// A run that is to begin.
+pub(super) struct Wait<'a, H, J, S> {
+    pub(super) policy: RetryPolicy,
+    pub(super) on_wait: H,
+    pub(super) judge: J,
+    pub(super) sleeper: S,
+    pub(super) trace: Trace<'a>,
 }
 
-/// To the nanosecond where there is ppoll(2): some naps are shorter than a millisecond.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn poll_for(waited_for: &mut [PollFd<'_>], left: Duration) -> Result<i32, Errno> {
-    // 68 years: a time_t of 32 bits holds no more.
-    let left = left.min(Duration::from_secs(i32::MAX.unsigned_abs().into()));
-    ppoll(waited_for, Some(left.into()), None)
-}
+impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
+    /// Calls `operation` until it succeeds or the policy gives up. `source` makes a watch on a lock.
+    pub(super) async fn run<T, E, F>(
+        mut self,
+        mut operation: impl FnMut() -> F,
+        source: Option<impl Fn() -> Option<Watch>>,
+    ) -> Result<T, RetryError<E>>
+    where
+        E: Failure,
+        F: Future<Output = Result<T, E>>,
+        J: Judge<E>,
+    {
+        let mut wake_up = WakeUp::new(source.filter(|_| self.policy.wake_on_release));
+        let mut schedule = Schedule::new(self.policy.clone());
+        let mut cause = Cause::Schedule;
+        let mut last = None;
+        loop {
+            if self.sleeper.is_cancelled() {
+                return Err(self.give_up(GaveUp::Cancelled, schedule.attempts(), last));
+            }
+            let error = match operation().await {
+                Ok(value) => {
+                    self.trace.succeeded(schedule.attempts() + u32::from(cause != Cause::Watch));
+                    return Ok(value);
+                }
+                Err(error) => error,
+            };
+            let mut again = self.judge.again(&error);
+            if last.is_some() && self.judge.is_shortage(&error) {
+                // It may be our own watch that has used up the last.
+                wake_up.give_up_watch();
+                again = Again::Scheduled;
+            }
+            let elapsed = self.sleeper.elapsed();
+            let delay = match schedule.after_failure(cause, again, elapsed) {
+                Ok(delay) => delay,
+                Err(reason) => return Err(self.give_up(reason, schedule.attempts(), Some(error))),
+            };
+            if wake_up.puts_up_watch(delay) {
+                cause = Cause::Watch;
+                last = Some(error);
+                continue;
+            }
+            self.tell(&error, schedule.attempts(), elapsed, delay);
+            last = Some(error);
+            cause = wake_up.sleep(schedule.due(), &mut self.sleeper).await;
+        }
+    }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn poll_for(waited_for: &mut [PollFd<'_>], left: Duration) -> Result<i32, Errno> {
-    // Rounded up: rounded down, the last millisecond would be a busy loop.
-    let milliseconds = left.as_nanos().div_ceil(1_000_000);
-    let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
-    poll(waited_for, timeout)
+    fn tell<E: Failure>(&mut self, error: &E, number: u32, elapsed: Duration, next_delay: Duration)
+    where
+        J: Judge<E>,
+    {
+        let owner = self.judge.owner(error);
+        self.trace.failed(number, error, owner, next_delay);
+        (self.on_wait)(&Attempt { number, error, elapsed, next_delay, owner });
+    }
+
+    fn give_up<E: Failure>(self, reason: GaveUp, attempts: u32, last: Option<E>) -> RetryError<E>
+    where
+        J: Judge<E>,
+    {
+        let elapsed = self.sleeper.elapsed();
+        let owner = last.as_ref().and_then(|error| self.judge.owner(error));
+        let is_permanent = reason == GaveUp::Permanent;
+        self.trace.gave_up(is_permanent, &reason, attempts, last.as_ref(), owner, elapsed);
+        RetryError { reason, attempts, elapsed, last }
+    }
 }

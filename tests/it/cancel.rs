@@ -30,10 +30,7 @@ fn would_block() -> io::Error {
 }
 
 /// Waits for what never comes, in a single long sleep, unless `token` ends it.
-fn wait(
-    token: &CancelToken,
-    on_wait: impl FnMut(&Attempt<'_, io::Error>),
-) -> RetryError<io::Error> {
+fn wait(token: &CancelToken, on_wait: impl FnMut(&Attempt<'_>)) -> RetryError<io::Error> {
     let policy = RetryPolicy::fixed(LONG).with_max_elapsed(LONG);
     let run = policy.run().on_wait(on_wait).cancel_on(token);
     run.call(|| Err::<(), _>(would_block())).unwrap_err()

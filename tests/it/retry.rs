@@ -31,7 +31,7 @@ pub fn long_sleep() -> RetryPolicy {
 }
 
 /// Waits for the lock in a sleep that only news of the lock can have ended.
-pub fn long_wait(lockfile: &Lockfile, on_wait: impl FnMut(&Attempt<'_, Error>)) -> LockGuard {
+pub fn long_wait(lockfile: &Lockfile, on_wait: impl FnMut(&Attempt<'_>)) -> LockGuard {
     let started = Instant::now();
     let guard = long_sleep().run().on_wait(on_wait).acquire(lockfile).unwrap();
     assert!(started.elapsed() < SOON, "it slept to the end");
@@ -52,7 +52,7 @@ fn hasty() -> RetryPolicy {
 }
 
 fn attempts(limit: u32) -> RetryPolicy {
-    let builder = RetryPolicy::builder().initial_delay(Duration::from_nanos(1));
+    let builder = RetryPolicy::builder().initial_delay(MS);
     builder.max_attempts(limit).max_elapsed(None).build().unwrap()
 }
 
@@ -241,7 +241,7 @@ fn the_hook_hears_of_every_sleep_and_not_of_giving_up() {
     let mut least = Duration::ZERO;
     let error = policy
         .run()
-        .on_wait(|attempt: &Attempt<'_, io::Error>| {
+        .on_wait(|attempt: &Attempt<'_>| {
             assert!(attempt.elapsed >= least);
             least = attempt.elapsed + MS;
             heard.push((attempt.number, attempt.error.to_string(), attempt.next_delay));
@@ -319,6 +319,11 @@ fn a_lock_kept_elsewhere_is_waited_for_alike() {
     struct Elsewhere(Cell<u32>);
     #[derive(Debug)]
     struct NotYet;
+    impl std::fmt::Display for NotYet {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("not yet")
+        }
+    }
     impl Temporary for NotYet {
         fn is_temporary(&self) -> bool {
             true
@@ -358,32 +363,69 @@ fn gave_up(reason: GaveUp, attempts: u32, elapsed: Duration) -> RetryError<io::E
 
 #[test]
 fn every_text_is_what_it_is_meant_to_be() {
+    let busy = would_block();
     for (reason, attempts, elapsed, text) in [
-        (GaveUp::Permanent, 1, MS, "attempt 1 failed for good"),
-        (GaveUp::Permanent, 7, MS, "attempt 7 failed for good"),
-        (GaveUp::Attempts, 1, MS, "gave up after 1 attempt"),
-        (GaveUp::Attempts, 3, MS, "gave up after 3 attempts"),
-        (GaveUp::Deadline, 46, 10_004 * MS, "gave up after 10.0s and 46 attempts"),
-        (GaveUp::Deadline, 1, Duration::ZERO, "gave up after 0.0ns and 1 attempt"),
-        (GaveUp::Cancelled, 0, MS, "cancelled before the first attempt"),
-        (GaveUp::Cancelled, 1, 5 * MS, "cancelled after 5.0ms and 1 attempt"),
-        (GaveUp::Cancelled, 9, 1500 * MS, "cancelled after 1.5s and 9 attempts"),
+        (GaveUp::Permanent, 1, MS, String::new()),
+        (GaveUp::Attempts, 1, MS, "gave up after 1 attempt: ".to_owned()),
+        (GaveUp::Attempts, 3, MS, "gave up after 3 attempts: ".to_owned()),
+        (GaveUp::Deadline, 46, 10_004 * MS, "gave up after 10.0s and 46 attempts: ".to_owned()),
+        (GaveUp::Deadline, 1, Duration::ZERO, "gave up after 1 attempt: ".to_owned()),
+        (GaveUp::Deadline, 2, MS * 999 / 1000, "gave up after 2 attempts: ".to_owned()),
+        (GaveUp::Cancelled, 1, 5 * MS, "cancelled after 5ms and 1 attempt: ".to_owned()),
+        (GaveUp::Cancelled, 9, 1500 * MS, "cancelled after 1.5s and 9 attempts: ".to_owned()),
     ] {
-        assert_eq!(gave_up(reason, attempts, elapsed).to_string(), text);
+        assert_eq!(gave_up(reason, attempts, elapsed).to_string(), format!("{text}{busy}"));
     }
+    let without = |reason| RetryError::<io::Error>::new(reason, None).to_string();
+    assert_eq!(without(GaveUp::Cancelled), "cancelled before the first attempt");
+    assert_eq!(without(GaveUp::Permanent), "failed for good");
 }
 
 #[test]
-fn the_source_is_the_last_error_and_names_the_owner() {
+fn the_text_alone_names_the_lock_and_its_owner() {
+    let sandbox = Sandbox::new();
+    let _held = sandbox.lock();
+    let busy = sandbox.lockfile().try_lock().unwrap_err();
+    let error = acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::none()).unwrap_err();
+    assert_eq!(error.to_string(), format!("gave up after 1 attempt: {busy}"));
+    let error =
+        acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::default().with_max_elapsed(20 * MS));
+    let text = error.unwrap_err().to_string();
+    assert!(text.starts_with("gave up after 2") && text.ends_with(&format!(": {busy}")), "{text}");
+}
+
+#[test]
+fn a_permanent_error_reads_as_itself() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path()).unwrap();
+    let alone = sandbox.lockfile().try_lock().unwrap_err();
+    let error = acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::default()).unwrap_err();
+    assert_eq!(error.to_string(), alone.to_string());
+    assert!(error.is_permanent() && !error.is_busy() && !error.is_cancelled());
+}
+
+#[test]
+fn in_a_chain_of_causes_nothing_stands_twice() {
+    let nowhere = pidlockfile::Lockfile::new("/missing/test.pid").unwrap();
+    let alone = nowhere.try_lock().unwrap_err();
+    let error = acquire_with_retry(&nowhere, &RetryPolicy::default()).unwrap_err();
+    assert_eq!(error.to_string(), alone.to_string());
+    assert_eq!(error.source().unwrap().to_string(), alone.source().unwrap().to_string());
+    assert!(error.source().unwrap().source().is_none());
+}
+
+#[test]
+fn what_ended_a_run_is_one_question() {
     let sandbox = Sandbox::new();
     let _held = sandbox.lock();
     let mut error = acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::none()).unwrap_err();
-    let text = format!("{} is locked by process {}", sandbox.path().display(), process::id());
-    assert_eq!(error.source().unwrap().to_string(), text);
-    assert!(!error.to_string().contains(&process::id().to_string()));
+    assert!(error.is_busy() && !error.is_permanent() && !error.is_cancelled());
     assert_eq!(error.owner(), Some(process::id()));
     error.last = None;
     assert_eq!(error.owner(), None);
+    let error = RetryError::new(GaveUp::Deadline, would_block());
+    assert!(error.is_busy());
+    assert_eq!((error.attempts, error.elapsed), (1, Duration::ZERO));
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn an_unknown_field_is_refused() {
 
 #[test]
 fn the_rules_are_those_of_the_builder() {
-    assert_refused("initial_delay = '0s'", "initial_delay is zero");
+    assert_refused("initial_delay = '0s'", "initial_delay is 0ns, and less than 1ms");
     assert_refused("initial_delay = '1s'", "max_delay is 250ms");
     assert_refused("multiplier = 0.5", "multiplier is 0.5");
     assert_refused("multiplier = nan", "multiplier is NaN");

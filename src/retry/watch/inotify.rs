@@ -1,193 +1,231 @@
-//! Linux's news of a lock file, by inotify(7), and of its owner, by a pidfd.
+//! Linux's events of a lock file, by inotify(7), and of its owner, by a pidfd.
+//!
+//! One inotify instance serves all waits of a process: the kernel allows a user 128 by default, and other
+//! programs want some. Every wait polls it. The one that reads an event rings the bell of each wait that the
+//! event is meant for.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::process;
-use std::sync::{Mutex, TryLockError};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::{mem, process};
 
+use nix::errno::Errno;
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
-use rustix::io::Errno;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::{fcntl_dupfd_cloexec, read, write};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::incumbent;
-use crate::retry::trace::Trace;
-use crate::retry::watch::{News, Unwatched};
+use crate::retry::cancel::lock;
+use crate::retry::trace;
 
-/// How many waits of a process hear news at a time. The kernel allows a user 128 instances by default,
-/// and other programs want some.
-const SLOTS: usize = 16;
+/// The process's instance. It is kept for the next wait, because to close it takes the kernel up to 20 ms.
+static INSTANCE: Mutex<Option<Instance>> = Mutex::new(None);
 
-/// The process's instances, each with one watch at most: two watches of one inode in one instance are
-/// one, and the first waiter to take it away would take it from the other.
-///
-/// They are never closed: that takes the kernel 80 µs to 20 ms, and would come between a waiter and its
-/// lock.
-static POOL: [Mutex<Slot>; SLOTS] = [const { Mutex::new(Slot::Unused) }; SLOTS];
-
-enum Slot {
-    Unused,
-    /// Lent to a wait of this process.
-    Lent {
-        pid: u32,
-    },
-    Idle {
-        pid: u32,
-        instance: OwnedFd,
-    },
+struct Instance {
+    /// A forked child has a copy, and needs one of its own.
+    pid: u32,
+    inotify: OwnedFd,
+    waits: Arc<Mutex<Vec<Arc<Wait>>>>,
 }
+
+/// No other descriptor has these flags. The number alone proves nothing: a program may have closed every descriptor,
+/// and a thread may have a table of its own; then what has the number is a stranger's.
+const MARK: OFlags =
+    OFlags::APPEND.union(OFlags::NONBLOCK).union(OFlags::from_bits_retain(O_ASYNC));
+/// Nobody gets a signal: no process is set to get it.
+const O_ASYNC: u32 = nix::libc::O_ASYNC.cast_unsigned();
+
+#[derive(Debug)]
+struct Wait {
+    /// What inotify calls the watch of its file.
+    id: AtomicI32,
+    /// What has happened to that file: `NOTHING`, `CLOSED` or `OTHER`.
+    heard: AtomicU8,
+    bell: OwnedFd,
+}
+
+/// What has happened to a lock.
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::retry) enum Event {
+    /// The file was closed by a process that could write to it, and no more than that is known.
+    Closed,
+    /// The owner has ended.
+    Ended,
+    Other,
+}
+
+const NOTHING: u8 = 0;
+const CLOSED: u8 = 1;
+const OTHER: u8 = 2;
+/// inotify numbers its watches from 1.
+const NO_WATCH: i32 = 0;
 
 /// A watch on the inode that a path named.
 #[derive(Debug)]
 pub(super) struct FileWatch {
     path: Box<Path>,
-    /// `None` only while it is dropped.
-    instance: Option<OwnedFd>,
-    slot: usize,
-    /// Whose instance it is; a forked child has a copy.
     pid: u32,
-    /// What inotify calls the watch.
-    id: Option<i32>,
+    /// A duplicate of our own: each task of a runtime has to register another number.
+    inotify: OwnedFd,
+    waits: Arc<Mutex<Vec<Arc<Wait>>>>,
+    wait: Arc<Wait>,
 }
 
 impl FileWatch {
-    pub(super) fn new(path: &Path) -> Result<FileWatch, Unwatched> {
-        let (slot, instance) = borrow_instance().map_err(why_unwatched)?;
-        let (path, pid) = (path.into(), process::id());
-        let mut watch = FileWatch { path, instance: Some(instance), slot, pid, id: None };
-        watch.id = Some(watch.add().map_err(why_unwatched)?);
-        Ok(watch)
+    pub(super) fn new(path: &Path) -> Result<FileWatch, Errno> {
+        let watch = FileWatch::unwatching(path).and_then(FileWatch::renew);
+        if let Err(error) = watch
+            && error != Errno::ENOENT
+        {
+            trace::unwatched(error);
+            // It may be what others lack.
+            FileWatch::give_back();
+        }
+        watch
     }
 
-    /// Watches what the path names by now; whether that is the same inode.
+    fn unwatching(path: &Path) -> Result<FileWatch, Errno> {
+        let (pid, path) = (process::id(), path.into());
+        let mut instance = lock(&INSTANCE).ok_or(Errno::EAGAIN)?;
+        if !instance.as_ref().is_some_and(|it| it.pid == pid && it.is_there()) {
+            // A parent's is closed. As long as the parent lives, that is no last close and quick.
+            if let Some(stranger) = instance.take().filter(|it| !it.is_there()) {
+                mem::forget(stranger.inotify);
+            }
+            let inotify =
+                inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(errno)?;
+            fcntl_setfl(&inotify, MARK).map_err(errno)?;
+            *instance = Some(Instance { pid, inotify, waits: Arc::default() });
+        }
+        let Some(Instance { inotify, waits, .. }) = &*instance else { return Err(Errno::EAGAIN) };
+        let inotify = fcntl_dupfd_cloexec(inotify, 0).map_err(errno)?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(errno)?;
+        let wait = Wait { id: NO_WATCH.into(), heard: NOTHING.into(), bell };
+        Ok(FileWatch { path, pid, inotify, waits: Arc::clone(waits), wait: Arc::new(wait) })
+    }
+
+    /// Watches what the path names by now.
     ///
     /// To watch the same inode again changes nothing in the kernel. To take the watch away first would leave
     /// it to be freed after a grace period, for which the closing of every other instance then waits, in a
     /// killed owner for one: up to 20 ms, in which its pid is not dead.
-    pub(super) fn renew(&mut self) -> Result<bool, Unwatched> {
+    pub(super) fn renew(self) -> Result<FileWatch, Errno> {
+        let mut waits = lock(&self.waits).ok_or(Errno::EAGAIN)?;
         // Before and not after: the inode that is watched from now on may be gone as soon as that, and have
         // a successor when the lock is tried.
-        self.drain();
-        let added = self.add();
-        let old = std::mem::replace(&mut self.id, added.ok());
-        if let Some(old) = old
-            && self.id != Some(old)
-        {
-            self.remove(old);
+        self.pass_on(&waits);
+        self.wait.take();
+        // The link count changes when the file is removed. Moved is as good as removed. A killed owner's
+        // last writable descriptor is closed. The inode itself goes a moment after its name: on its way there
+        // the first event can wake us while the name is still to be seen.
+        let mut events = WatchFlags::ATTRIB | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+        if !incumbent::looks_write() {
+            events |= WatchFlags::CLOSE_WRITE;
         }
-        added.map(|id| old == Some(id)).map_err(why_unwatched)
+        let added =
+            inotify::add_watch(&self.inotify, &*self.path, events | WatchFlags::DONT_FOLLOW);
+        let id = *added.as_ref().unwrap_or(&NO_WATCH);
+        let old = self.wait.id.swap(id, Ordering::SeqCst);
+        if old == NO_WATCH && id != NO_WATCH {
+            waits.push(Arc::clone(&self.wait));
+        }
+        if old != id {
+            self.remove(old, &waits);
+        }
+        drop(waits);
+        added.map(|_| self).map_err(errno)
+    }
+
+    /// Takes a watch away that no wait needs any more.
+    fn remove(&self, id: i32, waits: &[Arc<Wait>]) {
+        if id != NO_WATCH && !waits.iter().any(|wait| wait.id.load(Ordering::SeqCst) == id) {
+            // Refused if the inode is gone, and the watch with it.
+            let _ = inotify::remove_watch(&self.inotify, id);
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    fn add(&self) -> Result<i32, Errno> {
-        // The link count changes when the file is removed. Moved is as good as removed. A killed owner's
-        // last writable descriptor is closed. The inode itself goes a moment after its name: on its way there
-        // the first event can wake us while the name is still to be seen.
-        let mut news = WatchFlags::ATTRIB | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
-        if !incumbent::looks_write() {
-            news |= WatchFlags::CLOSE_WRITE;
-        }
-        inotify::add_watch(self.descriptor(), &*self.path, news | WatchFlags::DONT_FOLLOW)
-    }
-
-    fn remove(&self, id: i32) {
-        // Refused if the inode is gone, and the watch with it.
-        let _ = inotify::remove_watch(self.descriptor(), id);
-    }
-
     pub(super) fn is_our_own(&self) -> bool {
         self.pid == process::id()
     }
 
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.instance.as_ref().expect("it is there until Drop").as_fd()
+    pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.inotify.as_fd(), self.wait.bell.as_fd()]
     }
 
-    /// Takes out what there is to tell.
-    pub(super) fn news(&self) -> News {
+    /// Takes what has happened to the file.
+    pub(super) fn event(&self) -> Option<Event> {
+        // Where another wait reads just now, it rings our bell.
+        if let Some(waits) = lock(&self.waits) {
+            self.pass_on(&waits);
+        }
+        match self.wait.take() {
+            NOTHING => None,
+            CLOSED => Some(Event::Closed),
+            _ => Some(Event::Other),
+        }
+    }
+
+    /// Reads all events, and tells those that they are meant for.
+    fn pass_on(&self, waits: &[Arc<Wait>]) {
         let mut buffer = [MaybeUninit::uninit(); 1024];
-        let mut events = inotify::Reader::new(self.descriptor(), &mut buffer);
-        let mut news = News::None;
+        let mut events = inotify::Reader::new(&self.inotify, &mut buffer);
         while let Ok(event) = events.next() {
-            if self.id == Some(event.wd()) && event.events() == ReadFlags::CLOSE_WRITE {
-                news = News::Closed;
-            } else if self.id == Some(event.wd()) || event.events() == ReadFlags::QUEUE_OVERFLOW {
-                return News::Other;
+            let all = event.events() == ReadFlags::QUEUE_OVERFLOW;
+            let heard = if event.events() == ReadFlags::CLOSE_WRITE { CLOSED } else { OTHER };
+            for wait in waits {
+                if all || wait.id.load(Ordering::SeqCst) == event.wd() {
+                    wait.heard.fetch_max(heard, Ordering::SeqCst);
+                    let _ = write(&wait.bell, &1_u64.to_ne_bytes());
+                }
             }
         }
-        news
     }
 
-    fn drain(&self) {
-        let mut buffer = [MaybeUninit::uninit(); 1024];
-        while rustix::io::read(self.descriptor(), &mut buffer).is_ok() {}
+    /// Closes the instance if no wait needs it.
+    pub(super) fn give_back() {
+        let Some(mut instance) = lock(&INSTANCE) else { return };
+        if instance.as_ref().is_some_and(|it| it.is_there() && Arc::strong_count(&it.waits) == 1) {
+            *instance = None;
+        }
     }
 }
 
-fn why_unwatched(error: Errno) -> Unwatched {
-    if error == Errno::NOENT {
-        return Unwatched::Gone;
+impl Instance {
+    fn is_there(&self) -> bool {
+        fcntl_getfl(&self.inotify).is_ok_and(|flags| flags.contains(MARK))
     }
-    Trace::unwatched(error);
-    Unwatched::Refused
+}
+
+impl Wait {
+    fn take(&self) -> u8 {
+        // In this order: what is told in between rings once too often, and not once too little.
+        let _ = read(&self.bell, &mut [0; 8]);
+        self.heard.swap(NOTHING, Ordering::SeqCst)
+    }
 }
 
 impl Drop for FileWatch {
     fn drop(&mut self) {
-        // A child's copy is closed and nothing else: what it read would be missing in its parent.
-        if self.is_our_own() {
-            if let Some(id) = self.id {
-                self.remove(id);
-            }
-            // What the removal tells is among it.
-            self.drain();
-            if let Some(instance) = self.instance.take() {
-                return_instance(self.slot, Slot::Idle { pid: self.pid, instance });
-            }
+        // A child's copies are closed and nothing else: the rest is its parent's.
+        if self.is_our_own()
+            && let Some(mut waits) = lock(&self.waits)
+        {
+            waits.retain(|wait| !Arc::ptr_eq(wait, &self.wait));
+            self.remove(self.wait.id.load(Ordering::SeqCst), &waits);
         }
     }
 }
 
-/// Takes an instance out of the pool, or puts a new one on its books.
-fn borrow_instance() -> Result<(usize, OwnedFd), Errno> {
-    let pid = process::id();
-    let ours = |slot: &Slot| matches!(slot, Slot::Idle { pid: owner, .. } if *owner == pid);
-    let free = |slot: &Slot| !matches!(slot, Slot::Lent { pid: owner } if *owner == pid);
-    for wanted in [&ours as &dyn Fn(&Slot) -> bool, &free] {
-        for (index, slot) in POOL.iter().enumerate() {
-            // Never waited for: after a fork, the thread that held it may not exist.
-            let mut slot = match slot.try_lock() {
-                Ok(slot) => slot,
-                Err(TryLockError::Poisoned(slot)) => slot.into_inner(),
-                Err(TryLockError::WouldBlock) => continue,
-            };
-            if !wanted(&slot) {
-                continue;
-            }
-            let instance = match std::mem::replace(&mut *slot, Slot::Lent { pid }) {
-                Slot::Idle { pid: owner, instance } if owner == pid => Ok(instance),
-                // What a parent had in its place is closed here, in the middle of a wait. As long as the parent
-                // lives, that is no last close and quick.
-                _ => inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK),
-            };
-            if instance.is_err() {
-                *slot = Slot::Unused;
-            }
-            return Ok((index, instance?));
-        }
-    }
-    Err(Errno::MFILE)
-}
-
-fn return_instance(index: usize, idle: Slot) {
-    // Held by another thread for as long as it takes to see that the slot is lent.
-    match POOL[index].lock() {
-        Ok(mut slot) => *slot = idle,
-        Err(poisoned) => *poisoned.into_inner() = idle,
-    }
+fn errno(error: rustix::io::Errno) -> Errno {
+    Errno::from_raw(error.raw_os_error())
 }
 
 /// Becomes readable when the process ends whose pid is in the record of the file at `path`.
@@ -200,6 +238,5 @@ pub(super) fn end_of_owner(path: &Path) -> Option<OwnedFd> {
         return None;
     }
     let pid = Pid::from_raw(pid.cast_signed())?;
-    // Of a process that has ended already, such as a zombie, there is nothing more to learn.
-    pidfd_open(pid, PidfdFlags::empty()).ok().filter(|end| !super::is_readable(end.as_fd()))
+    pidfd_open(pid, PidfdFlags::empty()).ok()
 }

@@ -202,25 +202,6 @@ fn a_waiter_that_loses_again_and_again_makes_room_for_its_rivals() {
     assert!((20..=56).contains(&naps), "{naps}");
 }
 
-#[test]
-fn the_room_that_unrest_has_made_is_not_kept_for_rivals() {
-    let sandbox = Sandbox::new();
-    let mut owner = Peer::holding(&sandbox.path());
-    let mut rival = Peer::at(&sandbox.path());
-    let mut traced = require_traced!(falling_asleep(&sandbox.path()));
-    for _ in 0..9 {
-        set_mode(&sandbox.path(), 0o600);
-        reaction(&mut traced);
-    }
-    owner.must("unlock");
-    rival.must("try_lock");
-    reaction(&mut traced);
-    rival.must("unlock");
-    owner.must("try_lock");
-    let nap = reaction(&mut traced).longest_nap;
-    assert!(nap <= Duration::from_micros(200), "{nap:?}");
-}
-
 /// It is a second that is the matter, and takes one.
 #[test]
 fn after_a_second_without_news_no_room_is_made() {

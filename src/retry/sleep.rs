@@ -1,0 +1,148 @@
+//! How a run passes the time between two attempts, and how a thread does.
+
+use std::os::fd::BorrowedFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use nix::poll::ppoll;
+use nix::poll::{PollFd, PollFlags};
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use nix::poll::{PollTimeout, poll};
+
+use crate::retry::cancel::CancelToken;
+use crate::retry::watch::{Listen, Watch};
+
+/// How long a token goes unnoticed where the process has no file descriptors left to wait on it.
+pub(super) const BLIND_SLEEP: Duration = Duration::from_millis(10);
+
+/// The clock of a run, and its bed.
+pub(super) trait Sleeper {
+    /// It cannot tell less time than this.
+    const TICK: Duration;
+
+    /// How old the run is.
+    fn elapsed(&self) -> Duration;
+
+    fn is_cancelled(&self) -> bool;
+
+    /// Sleeps until the run is `end` old, its token is cancelled, or what it listens to is ready; whether it was
+    /// that.
+    ///
+    /// Ages are compared and not added: a moment plus `Duration::MAX` would panic.
+    fn sleep(
+        &mut self,
+        end: Duration,
+        watch: Option<(&Watch, Listen)>,
+    ) -> impl Future<Output = bool>;
+}
+
+/// Sleeps as a thread, and is never pending.
+pub(super) struct ThreadSleeper {
+    started: Instant,
+    token: Option<CancelToken>,
+}
+
+impl ThreadSleeper {
+    pub(super) fn new(token: Option<CancelToken>) -> ThreadSleeper {
+        ThreadSleeper { started: Instant::now(), token }
+    }
+
+    fn sleep(&self, end: Duration, mut watch: Option<(&Watch, Listen)>) -> bool {
+        let alarm = self.token.as_ref().and_then(CancelToken::alarm);
+        let mut alarm = alarm.as_ref().map(|alarm| alarm.as_fd());
+        loop {
+            let mut left = end.saturating_sub(self.elapsed());
+            if self.is_cancelled() || left.is_zero() {
+                return false;
+            }
+            if self.token.is_some() && alarm.is_none() {
+                left = left.min(BLIND_SLEEP);
+            }
+            let events = watch.into_iter().flat_map(|(watch, listen)| watch.descriptors(listen));
+            let mut waited_for: Vec<_> = alarm.into_iter().chain(events).map(poll_fd).collect();
+            if waited_for.is_empty() {
+                thread::sleep(left);
+                continue;
+            }
+            match poll_for(&mut waited_for, left) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) if waited_for[alarm.iter().len()..].iter().any(is_ready) => return true,
+                // Ready, and not cancelled: another process in a nested pid namespace has our pid and rang. Without
+                // the alarm we notice late, with it we would spin.
+                Ok(_) => alarm = None,
+                Err(_) => (alarm, watch) = (None, None),
+            }
+        }
+    }
+}
+
+impl Sleeper for ThreadSleeper {
+    const TICK: Duration = Duration::ZERO;
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.token.as_ref().is_some_and(CancelToken::is_cancelled)
+    }
+
+    async fn sleep(&mut self, end: Duration, watch: Option<(&Watch, Listen)>) -> bool {
+        ThreadSleeper::sleep(self, end, watch)
+    }
+}
+
+impl CancelToken {
+    /// Sleeps for `time` or until the token is cancelled, and returns whether it is.
+    ///
+    /// So a daemon's own loop needs no poll(2).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use pidlockfile::retry::CancelToken;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let stop = CancelToken::new()?;
+    /// # stop.cancel();
+    /// while !stop.wait_timeout(Duration::from_secs(60)) {
+    ///     // … the work that is due every minute …
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "it says whether to stop"]
+    pub fn wait_timeout(&self, time: Duration) -> bool {
+        ThreadSleeper::new(Some(self.clone())).sleep(time, None);
+        self.is_cancelled()
+    }
+}
+
+fn poll_fd(descriptor: BorrowedFd<'_>) -> PollFd<'_> {
+    PollFd::new(descriptor, PollFlags::POLLIN)
+}
+
+fn is_ready(polled: &PollFd<'_>) -> bool {
+    // `None` for bits that nix does not know: it is something.
+    polled.any().unwrap_or(true)
+}
+
+/// To the nanosecond where there is ppoll(2): some delays are shorter than a millisecond.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn poll_for(waited_for: &mut [PollFd<'_>], left: Duration) -> Result<i32, Errno> {
+    // 68 years: a time_t of 32 bits holds no more.
+    let left = left.min(Duration::from_secs(i32::MAX.unsigned_abs().into()));
+    ppoll(waited_for, Some(left.into()), None)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn poll_for(waited_for: &mut [PollFd<'_>], left: Duration) -> Result<i32, Errno> {
+    // Rounded up: rounded down, the last millisecond would be a busy loop.
+    let milliseconds = left.as_nanos().div_ceil(1_000_000);
+    let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
+    poll(waited_for, timeout)
+}

@@ -1,0 +1,156 @@
+//! The sleep between two attempts, and how an event ends it: read `sleep` from top to bottom.
+
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::retry::policy::Jitter;
+use crate::retry::schedule::Cause;
+use crate::retry::sleep::Sleeper;
+use crate::retry::watch::{Event, Listen, Watch};
+
+/// So short a delay goes without a watch, which would cost more than it saves.
+const UNWATCHED: Duration = Duration::from_millis(10);
+
+/// How long an owner that has closed its file is given to end before the lock is tried; most need a few
+/// hundred microseconds.
+const OWNER_GRACE: Duration = Duration::from_millis(1);
+
+/// When the lock is tried again after that attempt was in vain, and eight times as late each time after that: if a
+/// kernel lock outlives the close of the file, or the end of its owner was hidden by another process's look
+/// at the file, no event tells when it is free.
+const FIRST_RECHECK: Duration = Duration::from_millis(8);
+const LAST_RECHECK: Duration = Duration::from_millis(512);
+
+/// How far apart, on average, the attempts of those that wait for one lock are to be.
+const APART: Duration = Duration::from_micros(200);
+/// More waiters than this are not told apart, nor from a file that changes all the time.
+const MOST_RIVALS: u32 = 64;
+/// One wake-up in so many is answered at once. There may be but one rival, and it may lock again so soon after each
+/// release that a waiter that is always a moment late never gets the lock.
+const AT_ONCE: u32 = 4;
+/// After so long without an event, rivals are believed to have gone.
+const FORGETS_AFTER: Duration = Duration::from_secs(1);
+
+/// Listens to a lock, which `source` watches.
+pub(super) struct WakeUp<W> {
+    source: Option<W>,
+    watch: Option<Watch>,
+    /// How many wake-ups were in vain, which is about how many rivals there are: in a crowd of so many a waiter
+    /// loses the lock about so often.
+    lost: u32,
+    /// How old the run was at the last event.
+    last_event: Duration,
+    recheck: Option<Duration>,
+    random: Option<SmallRng>,
+}
+
+impl<W: Fn() -> Option<Watch>> WakeUp<W> {
+    pub(super) fn new(source: Option<W>) -> WakeUp<W> {
+        WakeUp {
+            source,
+            watch: None,
+            lost: 0,
+            last_event: Duration::ZERO,
+            recheck: None,
+            random: None,
+        }
+    }
+
+    /// Puts a watch up if there is none and `delay` is worth it. If so, the lock must be tried once more: what
+    /// happened before raised no event.
+    pub(super) fn puts_up_watch(&mut self, delay: Duration) -> bool {
+        if self.watch.is_some() || delay <= UNWATCHED {
+            return false;
+        }
+        self.watch = self.source.as_ref().and_then(|source| source());
+        self.watch.is_some()
+    }
+
+    /// Sleeps until the run is `end` old, or until an event is a reason to try the lock.
+    pub(super) async fn sleep<S: Sleeper>(&mut self, end: Duration, sleeper: &mut S) -> Cause {
+        if self.watch.is_none() {
+            sleeper.sleep(end, None).await;
+            self.watch = self
+                .source
+                .as_ref()
+                .filter(|_| !sleeper.is_cancelled())
+                .and_then(|source| source());
+            return Cause::Schedule;
+        }
+
+        // 1. Wait for an event, for the next recheck or for the end.
+        let recheck = self.recheck.map(|delay| sleeper.elapsed().saturating_add(delay));
+        let until = recheck.map_or(end, |recheck| recheck.min(end));
+        let event = loop {
+            let Some(watch) = &self.watch else { return Cause::Schedule };
+            if !watch.is_spent() && !sleeper.sleep(until, Some((watch, Listen::All))).await {
+                break None;
+            }
+            if let Some(event) = watch.event() {
+                break Some(event);
+            }
+        };
+        if sleeper.is_cancelled() || event.is_none() && until == end {
+            return Cause::Schedule;
+        }
+        match event {
+            None => {
+                self.recheck = self.recheck.map(|delay| delay * 8).filter(|&it| it <= LAST_RECHECK)
+            }
+            Some(event) => {
+                self.recheck = (event != Event::Other).then_some(FIRST_RECHECK);
+                self.forget_rivals(sleeper.elapsed());
+                // 2. A file that was closed and not removed: so ends a killed owner. Its kernel lock is free a
+                //    moment later, and its pid dead later still. An attempt now would fail, and only take
+                //    the processor from a process that is dying on it.
+                if event == Event::Closed {
+                    let until = sleeper.elapsed().saturating_add(OWNER_GRACE).min(end);
+                    let watch = self.watch.as_ref().map(|watch| (watch, Listen::EndOfOwner));
+                    sleeper.sleep(until, watch).await;
+                }
+                // 3. Let rivals try first, who all woke at the same moment.
+                let delay = self.delay_for_rivals();
+                // Rounded up to a tick, it would end after those of all that need not round.
+                if delay > S::TICK {
+                    let until = sleeper.elapsed().saturating_add(delay).min(end);
+                    sleeper.sleep(until, None).await;
+                }
+            }
+        }
+        // 4. Put the watch on what has the lock by now, before the lock is tried: what happens after that is
+        //    an event.
+        self.watch = match (self.watch.take(), &self.source) {
+            (Some(watch), Some(source)) => watch.renew(source),
+            _ => None,
+        };
+        self.lost = (self.lost + 1).min(MOST_RIVALS);
+        if sleeper.elapsed() < end { Cause::Event } else { Cause::Schedule }
+    }
+
+    fn forget_rivals(&mut self, elapsed: Duration) {
+        if elapsed.saturating_sub(self.last_event) > FORGETS_AFTER {
+            self.lost = 0;
+        }
+        self.last_event = elapsed;
+    }
+
+    fn delay_for_rivals(&mut self) -> Duration {
+        if self.lost == 0 {
+            return Duration::ZERO;
+        }
+        let random = self.random.get_or_insert_with(SmallRng::from_entropy);
+        if random.gen_ratio(1, AT_ONCE) {
+            return Duration::ZERO;
+        }
+        Jitter::Full.spread(APART * self.lost, random)
+    }
+
+    /// Does without events from now on.
+    pub(super) fn give_up_watch(&mut self) {
+        self.source = None;
+        self.watch = None;
+        Watch::give_back();
+    }
+}

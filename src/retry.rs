@@ -40,12 +40,14 @@ mod schedule;
 mod settings;
 mod builder;
 mod policy;
-mod failure;
 mod try_lock;
-mod temporary;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod inotify;
 mod watch;
-mod cancel;
 mod trace;
+mod failure;
+mod temporary;
+mod cancel;
 
 pub use builder::{InvalidPolicy, RetryPolicyBuilder};
 pub use cancel::CancelToken;

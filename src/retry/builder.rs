@@ -26,9 +26,7 @@ use crate::retry::policy::{Jitter, RetryPolicy, SHORTEST_DELAY};
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct RetryPolicyBuilder {
-    unchecked: RetryPolicy,
-}
+pub struct RetryPolicyBuilder(RetryPolicy);
 
 /// Why a policy makes no sense. Every text begins with the name of the field.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -75,57 +73,50 @@ impl RetryPolicy {
     /// # }
     /// ```
     pub fn to_builder(&self) -> RetryPolicyBuilder {
-        RetryPolicyBuilder { unchecked: self.clone() }
+        RetryPolicyBuilder(*self)
     }
 }
 
 impl RetryPolicyBuilder {
     /// Sets the delay after the first attempt, before jitter: at least 1 ms. Default: 10 ms.
-    pub fn initial_delay(mut self, delay: Duration) -> RetryPolicyBuilder {
-        self.unchecked.initial_delay = delay;
-        self
+    pub fn initial_delay(self, delay: Duration) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { initial_delay: delay, ..self.0 })
     }
 
     /// Sets the factor by which each delay is longer than the one before. Default: 1.5.
-    pub fn multiplier(mut self, factor: f64) -> RetryPolicyBuilder {
-        self.unchecked.multiplier = factor;
-        self
+    pub fn multiplier(self, factor: f64) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { multiplier: factor, ..self.0 })
     }
 
     /// Sets the longest delay; jitter does not exceed it either. Default: 250 ms.
-    pub fn max_delay(mut self, delay: Duration) -> RetryPolicyBuilder {
-        self.unchecked.max_delay = delay;
-        self
+    pub fn max_delay(self, delay: Duration) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { max_delay: delay, ..self.0 })
     }
 
     /// Sets how delays are spread. Default: [`Jitter::Equal`].
-    pub fn jitter(mut self, jitter: Jitter) -> RetryPolicyBuilder {
-        self.unchecked.jitter = jitter;
-        self
+    pub fn jitter(self, jitter: Jitter) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { jitter, ..self.0 })
     }
 
     /// Sets the number of attempts, the first included; `None` for any number, the default.
     ///
     /// Attempts that [events](RetryPolicyBuilder::wake_on_release) bring about come on top: they make no run
     /// give up earlier.
-    pub fn max_attempts(mut self, limit: impl Into<Option<u32>>) -> RetryPolicyBuilder {
-        self.unchecked.max_attempts = limit.into();
-        self
+    pub fn max_attempts(self, limit: impl Into<Option<u32>>) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { max_attempts: limit.into(), ..self.0 })
     }
 
     /// Sets the time after which a run gives up; `None` for never, zero for a single attempt.
     /// Default: 10 s.
-    pub fn max_elapsed(mut self, limit: impl Into<Option<Duration>>) -> RetryPolicyBuilder {
-        self.unchecked.max_elapsed = limit.into();
-        self
+    pub fn max_elapsed(self, limit: impl Into<Option<Duration>>) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { max_elapsed: limit.into(), ..self.0 })
     }
 
     /// Sets the seed of the jitter, which makes every run sleep the same delays; for tests.
     ///
     /// `None`, the default, draws a new seed for each run.
-    pub fn seed(mut self, seed: impl Into<Option<u64>>) -> RetryPolicyBuilder {
-        self.unchecked.seed = seed.into();
-        self
+    pub fn seed(self, seed: impl Into<Option<u64>>) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { seed: seed.into(), ..self.0 })
     }
 
     /// Sets whether an event, such as the release of the lock, ends a delay early. Default: yes.
@@ -141,9 +132,8 @@ impl RetryPolicyBuilder {
     /// flock(1) ends, which opens it for reading. All waits of a process share one inotify instance, of which a
     /// user may have 128; a wait that can't have it sleeps its delays to the end. A lock that is kept
     /// elsewhere [raises its own](crate::retry::TryLock::watch).
-    pub fn wake_on_release(mut self, wake: bool) -> RetryPolicyBuilder {
-        self.unchecked.wake_on_release = wake;
-        self
+    pub fn wake_on_release(self, wake: bool) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { wake_on_release: wake, ..self.0 })
     }
 
     /// Checks the policy and returns it.
@@ -153,7 +143,7 @@ impl RetryPolicyBuilder {
     /// [`InvalidPolicy`] if a field makes no sense: a delay that only spins, delays that shrink, or no attempt at
     /// all.
     pub fn build(self) -> Result<RetryPolicy, InvalidPolicy> {
-        let RetryPolicy { initial_delay, multiplier, max_delay, max_attempts, .. } = self.unchecked;
+        let RetryPolicy { initial_delay, multiplier, max_delay, max_attempts, .. } = self.0;
         if initial_delay < SHORTEST_DELAY {
             return Err(InvalidPolicy::InitialDelay(initial_delay));
         }
@@ -166,6 +156,6 @@ impl RetryPolicyBuilder {
         if max_attempts == Some(0) {
             return Err(InvalidPolicy::MaxAttempts);
         }
-        Ok(self.unchecked)
+        Ok(self.0)
     }
 }

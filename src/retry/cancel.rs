@@ -104,7 +104,7 @@ impl CancelToken {
         // Pairs with the fence in `alarm`: either we find the alarm of a wait that begins just now, or that wait
         // finds our flag. So does one that is just now looking for its alarm, and keeps us from ours.
         fence(Ordering::SeqCst);
-        if let Some(current) = try_lock(&self.shared.current)
+        if let Some(current) = lock(&self.shared.current, 1)
             && current.pid == process::id()
         {
             current.ring();
@@ -121,7 +121,7 @@ impl CancelToken {
     /// no file descriptors left for it. The flag must be looked at after this.
     pub(super) fn alarm(&self) -> Option<Arc<Alarm>> {
         let pid = process::id();
-        let mut current = lock(&self.shared.current)?;
+        let mut current = lock(&self.shared.current, PATIENTLY)?;
         if current.pid != pid {
             *current = Arc::new(Alarm::new().ok()?);
         }
@@ -177,25 +177,21 @@ impl Alarm {
     }
 }
 
-fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
-    match mutex.try_lock() {
-        Ok(locked) => Some(locked),
-        Err(TryLockError::Poisoned(locked)) => Some(locked.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
-    }
-}
-
-/// Locks what others hold for some microseconds. In a child that was forked in these, it is held for ever: so it is
-/// not waited for without end.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
-    for _ in 0..1000 {
-        if let Some(locked) = try_lock(mutex) {
-            return Some(locked);
+/// Tries so often to lock what others hold for some microseconds. In a child that was forked in these, it is held
+/// for ever: so it is not waited for without end.
+pub(super) fn lock<T>(mutex: &Mutex<T>, tries: u32) -> Option<MutexGuard<'_, T>> {
+    for _ in 0..tries {
+        match mutex.try_lock() {
+            Ok(locked) => return Some(locked),
+            Err(TryLockError::Poisoned(locked)) => return Some(locked.into_inner()),
+            Err(TryLockError::WouldBlock) => thread::yield_now(),
         }
-        thread::yield_now();
     }
     None
 }
+
+/// Where nothing forbids to wait for those microseconds.
+pub(super) const PATIENTLY: u32 = 1000;
 
 /// Readable once the token is cancelled, for a poll loop of the caller's own. Nothing must be read
 /// from it.

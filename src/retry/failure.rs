@@ -58,9 +58,9 @@ impl fmt::Display for Attempt<'_> {
         let Attempt { number, error, elapsed, next_delay, .. } = self;
         write!(f, "{error} (attempt {number}")?;
         if is_worth_telling(*elapsed) {
-            write!(f, " after {}", Rounded(*elapsed))?;
+            write!(f, " after {}", rounded(*elapsed))?;
         }
-        write!(f, ", the next within {})", Rounded(*next_delay))
+        write!(f, ", the next within {})", rounded(*next_delay))
     }
 }
 
@@ -144,24 +144,18 @@ impl<E: Temporary> RetryError<E> {
 
 impl<E: fmt::Display> fmt::Display for RetryError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RetryError { reason, attempts, elapsed, last } = self;
-        let plural = if *attempts == 1 { "" } else { "s" };
-        match (reason, last) {
+        match (self.reason, &self.last) {
             (GaveUp::Permanent, Some(last)) => return last.fmt(f),
-            (GaveUp::Permanent, None) => write!(f, "failed for good")?,
-            (GaveUp::Cancelled, _) if *attempts == 0 => {
-                write!(f, "cancelled before the first attempt")?;
-            }
-            (GaveUp::Cancelled, _) => write!(f, "cancelled after ")?,
-            (GaveUp::Attempts | GaveUp::Deadline, _) => write!(f, "gave up after ")?,
+            (GaveUp::Permanent, None) => return f.write_str("failed for good"),
+            (GaveUp::Cancelled, None) => return f.write_str("cancelled before the first attempt"),
+            (GaveUp::Cancelled, _) => f.write_str("cancelled after ")?,
+            (GaveUp::Attempts | GaveUp::Deadline, _) => f.write_str("gave up after ")?,
         }
-        if *attempts > 0 && *reason != GaveUp::Permanent {
-            if is_worth_telling(*elapsed) && *reason != GaveUp::Attempts {
-                write!(f, "{} and ", Rounded(*elapsed))?;
-            }
-            write!(f, "{attempts} attempt{plural}")?;
+        if is_worth_telling(self.elapsed) && self.reason != GaveUp::Attempts {
+            write!(f, "{} and ", rounded(self.elapsed))?;
         }
-        last.iter().try_for_each(|last| write!(f, ": {last}"))
+        write!(f, "{} attempt{}", self.attempts, if self.attempts == 1 { "" } else { "s" })?;
+        self.last.iter().try_for_each(|last| write!(f, ": {last}"))
     }
 }
 
@@ -203,15 +197,8 @@ fn is_worth_telling(time: Duration) -> bool {
     time >= Duration::from_millis(1)
 }
 
-/// A time as a reader wants it: `1.2s`, `15ms`.
-struct Rounded(Duration);
-
-impl fmt::Display for Rounded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 >= Duration::from_secs(1) {
-            write!(f, "{:.1?}", self.0)
-        } else {
-            write!(f, "{}ms", self.0.as_millis())
-        }
-    }
+/// As a reader wants it: `1.2s`, `15ms`.
+fn rounded(time: Duration) -> String {
+    let is_long = time >= Duration::from_secs(1);
+    if is_long { format!("{time:.1?}") } else { format!("{}ms", time.as_millis()) }
 }

@@ -20,7 +20,7 @@ pub(super) const SHORTEST_DELAY: Duration = Duration::from_millis(1);
 /// let patient = RetryPolicy::default().with_max_elapsed(Duration::from_secs(60));
 /// assert_ne!(patient, RetryPolicy::default());
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetryPolicy {
     pub(super) initial_delay: Duration,
     pub(super) multiplier: f64,

@@ -2,19 +2,17 @@
 
 use std::borrow::Cow;
 use std::future::ready;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
 use crate::retry::cancel::CancelToken;
 use crate::retry::failure::{Attempt, RetryError};
 use crate::retry::policy::RetryPolicy;
-use crate::retry::sleep::ThreadSleeper;
+use crate::retry::sleep::{ThreadSleeper, block};
 #[cfg(feature = "tokio")]
 use crate::retry::task_sleep::TaskSleeper;
 use crate::retry::temporary::{Again, Failure, Temporary};
 use crate::retry::trace::Trace;
 use crate::retry::try_lock::TryLock;
-use crate::retry::wait::{By, ByItself, Wait};
+use crate::retry::wait::{Verdict, Wait};
 use crate::retry::watch::Watch;
 
 /// One run of a [`RetryPolicy`], to which a hook and a token can be added before it starts.
@@ -44,7 +42,7 @@ use crate::retry::watch::Watch;
 #[must_use = "a run does nothing until `acquire` or `call` starts it"]
 pub struct Retry<H = fn(&Attempt<'_>)> {
     policy: RetryPolicy,
-    on_wait: H,
+    hook: H,
     token: Option<CancelToken>,
 }
 
@@ -70,14 +68,14 @@ impl RetryPolicy {
     /// # }
     /// ```
     pub fn run(&self) -> Retry {
-        Retry { policy: self.clone(), on_wait: |_| {}, token: None }
+        Retry { policy: *self, hook: |_| {}, token: None }
     }
 }
 
 impl<H> Retry<H> {
     /// Calls `hook` before each delay, and never on giving up. It replaces an earlier hook.
     pub fn on_wait<F: FnMut(&Attempt<'_>)>(self, hook: F) -> Retry<F> {
-        Retry { policy: self.policy, on_wait: hook, token: self.token }
+        Retry { policy: self.policy, hook, token: self.token }
     }
 
     /// Calls `hook` before the first delay and whenever another process holds the lock than before: a line
@@ -107,7 +105,7 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
     ///
     /// [`RetryError`], with the reason for giving up and the last error of `try_lock`.
     pub fn acquire<L: TryLock>(self, lock: &L) -> Result<L::Guard, RetryError<L::Error>> {
-        let wait = self.wait(ByItself, ThreadSleeper::new, lock.name());
+        let wait = self.wait(Verdict::of, ThreadSleeper::new, lock.name());
         block(wait.run(|| ready(lock.try_lock()), Some(|| lock.watch())))
     }
 
@@ -135,7 +133,7 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
         self,
         mut operation: impl FnMut() -> Result<T, E>,
     ) -> Result<T, RetryError<E>> {
-        let wait = self.wait(ByItself, ThreadSleeper::new, None);
+        let wait = self.wait(Verdict::of, ThreadSleeper::new, None);
         block(wait.run(|| ready(operation()), NO_WATCH))
     }
 
@@ -166,9 +164,9 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
     pub fn call_when<T, E: Failure, A: Into<Again>>(
         self,
         mut operation: impl FnMut() -> Result<T, E>,
-        again: impl FnMut(&E) -> A,
+        mut again: impl FnMut(&E) -> A,
     ) -> Result<T, RetryError<E>> {
-        let wait = self.wait(By(again), ThreadSleeper::new, None);
+        let wait = self.wait(|error: &E| again(error).into().into(), ThreadSleeper::new, None);
         block(wait.run(|| ready(operation()), NO_WATCH))
     }
 
@@ -178,16 +176,8 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
         sleeper: impl FnOnce(Option<CancelToken>) -> S,
         lock: Option<Cow<'_, str>>,
     ) -> Wait<'_, H, J, S> {
-        let Retry { policy, on_wait, token } = self;
-        Wait { policy, on_wait, judge, sleeper: sleeper(token), trace: Trace::of(lock) }
-    }
-}
-
-/// Runs a future to its end, which never is pending: its sleeper is a thread, its operation ready.
-fn block<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => value,
-        Poll::Pending => unreachable!("a thread sleeps in the call"),
+        let Retry { policy, hook, token } = self;
+        Wait { policy, hook, judge, sleeper: sleeper(token), trace: Trace::of(lock) }
     }
 }
 
@@ -212,7 +202,7 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
         self,
         lock: L,
     ) -> Result<L::Guard, RetryError<L::Error>> {
-        let wait = self.wait(ByItself, TaskSleeper::new, lock.name());
+        let wait = self.wait(Verdict::of, TaskSleeper::new, lock.name());
         wait.run(|| ready(lock.try_lock()), Some(|| lock.watch())).await
     }
 
@@ -251,7 +241,7 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
         self,
         operation: impl FnMut() -> F,
     ) -> Result<T, RetryError<E>> {
-        self.wait(ByItself, TaskSleeper::new, None).run(operation, NO_WATCH).await
+        self.wait(Verdict::of, TaskSleeper::new, None).run(operation, NO_WATCH).await
     }
 
     /// Awaits `operation` as [`call_async`](Retry::call_async) does, as long as `again` says so of its error,
@@ -272,8 +262,10 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
     >(
         self,
         operation: impl FnMut() -> F,
-        again: impl FnMut(&E) -> A,
+        mut again: impl FnMut(&E) -> A,
     ) -> Result<T, RetryError<E>> {
-        self.wait(By(again), TaskSleeper::new, None).run(operation, NO_WATCH).await
+        self.wait(|error: &E| again(error).into().into(), TaskSleeper::new, None)
+            .run(operation, NO_WATCH)
+            .await
     }
 }

@@ -27,28 +27,19 @@ pub(super) enum Cause {
 /// One run of a policy, as far as it has come.
 pub(super) struct Schedule {
     policy: RetryPolicy,
-    attempts: u32,
+    pub(super) attempts: u32,
     /// How many of them events brought about.
     early: u32,
     /// How old the run is when the next attempt is due.
-    due: Duration,
+    ///
+    /// An age and not a delay: what a hook takes is not added to the delay, and so the deadline holds.
+    pub(super) due: Duration,
     delays: Option<Delays>,
 }
 
 impl Schedule {
     pub(super) fn new(policy: RetryPolicy) -> Schedule {
         Schedule { policy, attempts: 0, early: 0, due: Duration::ZERO, delays: None }
-    }
-
-    pub(super) fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
-    /// How old the run is when the next attempt is due.
-    ///
-    /// An age and not a delay: what a hook takes is not added to the delay, and so the deadline holds.
-    pub(super) fn due(&self) -> Duration {
-        self.due
     }
 
     /// The delay before the next attempt. `elapsed` is the time since the run began.
@@ -104,11 +95,11 @@ impl RetryPolicy {
     /// assert!(policy.delays().eq([7, 3].map(Duration::from_secs)));
     /// ```
     pub fn delays(&self) -> impl Iterator<Item = Duration> + Send + use<> {
-        let mut schedule = Schedule::new(self.clone());
+        let mut schedule = Schedule::new(*self);
         let mut elapsed = Duration::ZERO;
         iter::from_fn(move || {
             let delay = schedule.after_failure(Cause::Schedule, Again::Scheduled, elapsed).ok()?;
-            elapsed = schedule.due();
+            elapsed = schedule.due;
             Some(delay)
         })
     }

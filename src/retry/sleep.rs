@@ -1,6 +1,8 @@
 //! How a run passes the time between two attempts, and how a thread does.
 
 use std::os::fd::BorrowedFd;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,10 +14,12 @@ use nix::poll::{PollFd, PollFlags};
 use nix::poll::{PollTimeout, poll};
 
 use crate::retry::cancel::CancelToken;
-use crate::retry::watch::{Listen, Watch};
 
 /// How long a token goes unnoticed where the process has no file descriptors left to wait on it.
 pub(super) const BLIND_SLEEP: Duration = Duration::from_millis(10);
+
+/// What a sleep listens to.
+pub(super) type Events<'a> = [Option<BorrowedFd<'a>>];
 
 /// The clock of a run, and its bed.
 pub(super) trait Sleeper {
@@ -27,15 +31,11 @@ pub(super) trait Sleeper {
 
     fn is_cancelled(&self) -> bool;
 
-    /// Sleeps until the run is `end` old, its token is cancelled, or what it listens to is ready; whether it was
+    /// Sleeps until the run is `end` old, its token is cancelled, or one of `events` is readable; whether it was
     /// that.
     ///
     /// Ages are compared and not added: a moment plus `Duration::MAX` would panic.
-    fn sleep(
-        &mut self,
-        end: Duration,
-        watch: Option<(&Watch, Listen)>,
-    ) -> impl Future<Output = bool>;
+    fn sleep(&mut self, end: Duration, events: &Events<'_>) -> impl Future<Output = bool>;
 }
 
 /// Sleeps as a thread, and is never pending.
@@ -47,34 +47,6 @@ pub(super) struct ThreadSleeper {
 impl ThreadSleeper {
     pub(super) fn new(token: Option<CancelToken>) -> ThreadSleeper {
         ThreadSleeper { started: Instant::now(), token }
-    }
-
-    fn sleep(&self, end: Duration, mut watch: Option<(&Watch, Listen)>) -> bool {
-        let alarm = self.token.as_ref().and_then(CancelToken::alarm);
-        let mut alarm = alarm.as_ref().map(|alarm| alarm.as_fd());
-        loop {
-            let mut left = end.saturating_sub(self.elapsed());
-            if self.is_cancelled() || left.is_zero() {
-                return false;
-            }
-            if self.token.is_some() && alarm.is_none() {
-                left = left.min(BLIND_SLEEP);
-            }
-            let events = watch.into_iter().flat_map(|(watch, listen)| watch.descriptors(listen));
-            let mut waited_for: Vec<_> = alarm.into_iter().chain(events).map(poll_fd).collect();
-            if waited_for.is_empty() {
-                thread::sleep(left);
-                continue;
-            }
-            match poll_for(&mut waited_for, left) {
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) if waited_for[alarm.iter().len()..].iter().any(is_ready) => return true,
-                // Ready, and not cancelled: another process in a nested pid namespace has our pid and rang. Without
-                // the alarm we notice late, with it we would spin.
-                Ok(_) => alarm = None,
-                Err(_) => (alarm, watch) = (None, None),
-            }
-        }
     }
 }
 
@@ -89,8 +61,48 @@ impl Sleeper for ThreadSleeper {
         self.token.as_ref().is_some_and(CancelToken::is_cancelled)
     }
 
-    async fn sleep(&mut self, end: Duration, watch: Option<(&Watch, Listen)>) -> bool {
-        ThreadSleeper::sleep(self, end, watch)
+    async fn sleep(&mut self, end: Duration, mut events: &Events<'_>) -> bool {
+        let alarm = self.token.as_ref().and_then(CancelToken::alarm);
+        let mut alarm = alarm.as_ref().map(|alarm| alarm.as_fd());
+        loop {
+            let mut left = end.saturating_sub(self.elapsed());
+            if self.is_cancelled() || left.is_zero() {
+                return false;
+            }
+            if self.token.is_some() && alarm.is_none() {
+                left = left.min(BLIND_SLEEP);
+            }
+            let descriptors = alarm.into_iter().chain(events.iter().copied().flatten());
+            let poll_fd = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
+            let mut waited_for: Vec<_> = descriptors.map(poll_fd).collect();
+            if waited_for.is_empty() {
+                thread::sleep(left);
+                continue;
+            }
+            match poll_for(&mut waited_for, left) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                // `None` for bits that nix does not know: it is something.
+                Ok(_)
+                    if waited_for[alarm.iter().len()..]
+                        .iter()
+                        .any(|it| it.any() != Some(false)) =>
+                {
+                    return true;
+                }
+                // Ready, and not cancelled: another process in a nested pid namespace has our pid and rang. Without
+                // the alarm we notice late, with it we would spin.
+                Ok(_) => alarm = None,
+                Err(_) => (alarm, events) = (None, &[]),
+            }
+        }
+    }
+}
+
+/// Runs a future to its end, which never is pending: its sleeper is a thread, its operation ready.
+pub(super) fn block<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("a thread sleeps in the call"),
     }
 }
 
@@ -117,18 +129,9 @@ impl CancelToken {
     /// ```
     #[must_use = "it says whether to stop"]
     pub fn wait_timeout(&self, time: Duration) -> bool {
-        ThreadSleeper::new(Some(self.clone())).sleep(time, None);
+        block(ThreadSleeper::new(Some(self.clone())).sleep(time, &[]));
         self.is_cancelled()
     }
-}
-
-fn poll_fd(descriptor: BorrowedFd<'_>) -> PollFd<'_> {
-    PollFd::new(descriptor, PollFlags::POLLIN)
-}
-
-fn is_ready(polled: &PollFd<'_>) -> bool {
-    // `None` for bits that nix does not know: it is something.
-    polled.any().unwrap_or(true)
 }
 
 /// To the nanosecond where there is ppoll(2): some delays are shorter than a millisecond.

@@ -12,8 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
 
 use crate::retry::cancel::CancelToken;
-use crate::retry::sleep::{BLIND_SLEEP, Sleeper};
-use crate::retry::watch::{Listen, Watch};
+use crate::retry::sleep::{BLIND_SLEEP, Events, Sleeper};
 
 /// Sleeps as a task, and gives up the thread meanwhile.
 pub(super) struct TaskSleeper {
@@ -69,13 +68,13 @@ impl Sleeper for TaskSleeper {
         self.token.as_ref().is_some_and(CancelToken::is_cancelled)
     }
 
-    async fn sleep(&mut self, end: Duration, watch: Option<(&Watch, Listen)>) -> bool {
+    async fn sleep(&mut self, end: Duration, events: &Events<'_>) -> bool {
         if std::mem::take(&mut self.is_first)
             && let Some(alarm) = self.token.as_ref().and_then(CancelToken::alarm)
         {
             self.alarm = self.readable(alarm.as_fd());
         }
-        let events = watch.into_iter().flat_map(|(watch, listen)| watch.descriptors(listen));
+        let events = events.iter().copied().flatten();
         let events: Vec<_> = events.filter_map(|event| self.readable(event)).collect();
         loop {
             let mut left = end.saturating_sub(self.elapsed());
@@ -132,7 +131,7 @@ impl CancelToken {
     pub async fn cancelled(&self) {
         let mut sleeper = TaskSleeper::new(Some(self.clone()));
         while !self.is_cancelled() {
-            sleeper.sleep(Duration::MAX, None).await;
+            sleeper.sleep(Duration::MAX, &[]).await;
         }
     }
 }

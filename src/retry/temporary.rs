@@ -114,12 +114,3 @@ impl From<bool> for Again {
         if again { Again::Scheduled } else { Again::Never }
     }
 }
-
-impl Again {
-    pub(super) fn after(error: &impl Temporary) -> Again {
-        error
-            .retry_after()
-            .filter(|_| error.is_temporary())
-            .map_or_else(|| Again::from(error.is_temporary()), Again::After)
-    }
-}

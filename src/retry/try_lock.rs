@@ -1,11 +1,13 @@
 //! What a lock must offer so that a run can wait for it.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::ops::Deref;
 
 use crate::error::Error;
 use crate::guard::LockGuard;
 use crate::lockfile::Lockfile;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::retry::inotify;
 use crate::retry::temporary::Temporary;
 use crate::retry::watch::Watch;
 
@@ -98,8 +100,9 @@ impl TryLock for Lockfile {
         self.try_lock()
     }
 
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn watch(&self) -> Option<Watch> {
-        Watch::of_file(self.path())
+        inotify::watch_file(self.path())
     }
 
     fn name(&self) -> Option<Cow<'_, str>> {
@@ -107,25 +110,20 @@ impl TryLock for Lockfile {
     }
 }
 
-macro_rules! try_lock_through {
-    ($($pointer:ty),*) => {$(
-        impl<L: TryLock + ?Sized> TryLock for $pointer {
-            type Guard = L::Guard;
-            type Error = L::Error;
+/// A reference to a lock, or an [`Arc`](std::sync::Arc) of one.
+impl<P: Deref<Target: TryLock>> TryLock for P {
+    type Guard = <P::Target as TryLock>::Guard;
+    type Error = <P::Target as TryLock>::Error;
 
-            fn try_lock(&self) -> Result<L::Guard, L::Error> {
-                (**self).try_lock()
-            }
+    fn try_lock(&self) -> Result<Self::Guard, Self::Error> {
+        (**self).try_lock()
+    }
 
-            fn watch(&self) -> Option<Watch> {
-                (**self).watch()
-            }
+    fn watch(&self) -> Option<Watch> {
+        (**self).watch()
+    }
 
-            fn name(&self) -> Option<Cow<'_, str>> {
-                (**self).name()
-            }
-        }
-    )*};
+    fn name(&self) -> Option<Cow<'_, str>> {
+        (**self).name()
+    }
 }
-
-try_lock_through!(&L, Arc<L>);

@@ -1,7 +1,5 @@
 //! The one loop of a run: an attempt, a decision, a sleep. [`wake_up`](crate::retry::wake_up) is the sleep.
 
-use std::time::Duration;
-
 use crate::retry::failure::{Attempt, GaveUp, RetryError};
 use crate::retry::policy::RetryPolicy;
 use crate::retry::schedule::{Cause, Schedule};
@@ -11,49 +9,34 @@ use crate::retry::trace::Trace;
 use crate::retry::wake_up::WakeUp;
 use crate::retry::watch::Watch;
 
-/// What a run asks about an error.
-pub(super) trait Judge<E> {
-    fn again(&mut self, error: &E) -> Again;
+/// What a run has to know of an error.
+pub(super) struct Verdict {
+    again: Again,
+    owner: Option<u32>,
+    is_shortage: bool,
+}
 
-    fn owner(&self, _error: &E) -> Option<u32> {
-        None
-    }
-
-    fn is_shortage(&self, _error: &E) -> bool {
-        false
+impl Verdict {
+    /// Asks the error itself.
+    pub(super) fn of(error: &impl Temporary) -> Verdict {
+        let again = match error.retry_after() {
+            Some(delay) if error.is_temporary() => Again::After(delay),
+            _ => error.is_temporary().into(),
+        };
+        Verdict { again, owner: error.owner(), is_shortage: error.is_shortage() }
     }
 }
 
-/// Asks the error itself.
-pub(super) struct ByItself;
-
-impl<E: Temporary> Judge<E> for ByItself {
-    fn again(&mut self, error: &E) -> Again {
-        Again::after(error)
-    }
-
-    fn owner(&self, error: &E) -> Option<u32> {
-        error.owner()
-    }
-
-    fn is_shortage(&self, error: &E) -> bool {
-        error.is_shortage()
-    }
-}
-
-/// Asks a closure.
-pub(super) struct By<J>(pub(super) J);
-
-impl<E, A: Into<Again>, J: FnMut(&E) -> A> Judge<E> for By<J> {
-    fn again(&mut self, error: &E) -> Again {
-        (self.0)(error).into()
+impl From<Again> for Verdict {
+    fn from(again: Again) -> Verdict {
+        Verdict { again, owner: None, is_shortage: false }
     }
 }
 
 /// A run that is to begin.
 pub(super) struct Wait<'a, H, J, S> {
     pub(super) policy: RetryPolicy,
-    pub(super) on_wait: H,
+    pub(super) hook: H,
     pub(super) judge: J,
     pub(super) sleeper: S,
     pub(super) trace: Trace<'a>,
@@ -69,62 +52,52 @@ impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
     where
         E: Failure,
         F: Future<Output = Result<T, E>>,
-        J: Judge<E>,
+        J: FnMut(&E) -> Verdict,
     {
         let mut wake_up = WakeUp::new(source.filter(|_| self.policy.wake_on_release));
-        let mut schedule = Schedule::new(self.policy.clone());
+        let mut schedule = Schedule::new(self.policy);
         let mut cause = Cause::Schedule;
-        let mut last = None;
-        loop {
+        let (mut last, mut owner) = (None, None);
+        let (reason, last) = loop {
             if self.sleeper.is_cancelled() {
-                return Err(self.give_up(GaveUp::Cancelled, schedule.attempts(), last));
+                break (GaveUp::Cancelled, last);
             }
             let error = match operation().await {
                 Ok(value) => {
-                    self.trace.succeeded(schedule.attempts() + u32::from(cause != Cause::Watch));
+                    self.trace.succeeded(schedule.attempts + u32::from(cause != Cause::Watch));
                     return Ok(value);
                 }
                 Err(error) => error,
             };
-            let mut again = self.judge.again(&error);
-            if last.is_some() && self.judge.is_shortage(&error) {
+            let mut verdict = (self.judge)(&error);
+            owner = verdict.owner;
+            if verdict.is_shortage && last.is_some() {
                 // It may be our own watch that has used up the last.
                 wake_up.give_up_watch();
-                again = Again::Scheduled;
+                verdict.again = Again::Scheduled;
             }
             let elapsed = self.sleeper.elapsed();
-            let delay = match schedule.after_failure(cause, again, elapsed) {
+            let next_delay = match schedule.after_failure(cause, verdict.again, elapsed) {
                 Ok(delay) => delay,
-                Err(reason) => return Err(self.give_up(reason, schedule.attempts(), Some(error))),
+                Err(reason) => break (reason, Some(error)),
             };
-            if wake_up.puts_up_watch(delay) {
+            if wake_up.puts_up_watch(next_delay) {
                 cause = Cause::Watch;
-                last = Some(error);
-                continue;
+            } else {
+                let number = schedule.attempts;
+                self.tell(&Attempt { number, error: &error, elapsed, next_delay, owner });
+                cause = wake_up.sleep(schedule.due, &mut self.sleeper).await;
             }
-            self.tell(&error, schedule.attempts(), elapsed, delay);
             last = Some(error);
-            cause = wake_up.sleep(schedule.due(), &mut self.sleeper).await;
-        }
+        };
+        let attempts = schedule.attempts;
+        let error = RetryError { reason, attempts, elapsed: self.sleeper.elapsed(), last };
+        self.trace.gave_up(&error, owner);
+        Err(error)
     }
 
-    fn tell<E: Failure>(&mut self, error: &E, number: u32, elapsed: Duration, next_delay: Duration)
-    where
-        J: Judge<E>,
-    {
-        let owner = self.judge.owner(error);
-        self.trace.failed(number, error, owner, next_delay);
-        (self.on_wait)(&Attempt { number, error, elapsed, next_delay, owner });
-    }
-
-    fn give_up<E: Failure>(self, reason: GaveUp, attempts: u32, last: Option<E>) -> RetryError<E>
-    where
-        J: Judge<E>,
-    {
-        let elapsed = self.sleeper.elapsed();
-        let owner = last.as_ref().and_then(|error| self.judge.owner(error));
-        let is_permanent = reason == GaveUp::Permanent;
-        self.trace.gave_up(is_permanent, &reason, attempts, last.as_ref(), owner, elapsed);
-        RetryError { reason, attempts, elapsed, last }
+    fn tell(&mut self, attempt: &Attempt<'_>) {
+        self.trace.failed(attempt);
+        (self.hook)(attempt);
     }
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::retry::inotify;
 use crate::retry::policy::Jitter;
 use crate::retry::schedule::Cause;
 use crate::retry::sleep::Sleeper;
-use crate::retry::watch::{Event, Listen, Watch};
+use crate::retry::watch::{Event, Watch};
 
 /// So short a delay goes without a watch, which would cost more than it saves.
 const UNWATCHED: Duration = Duration::from_millis(10);
@@ -61,31 +63,31 @@ impl<W: Fn() -> Option<Watch>> WakeUp<W> {
     /// Puts a watch up if there is none and `delay` is worth it. If so, the lock must be tried once more: what
     /// happened before raised no event.
     pub(super) fn puts_up_watch(&mut self, delay: Duration) -> bool {
-        if self.watch.is_some() || delay <= UNWATCHED {
-            return false;
+        if delay > UNWATCHED && self.watch.is_none() {
+            self.watch = self.source.as_ref().and_then(|source| source());
+            return self.watch.is_some();
         }
-        self.watch = self.source.as_ref().and_then(|source| source());
-        self.watch.is_some()
+        false
     }
 
     /// Sleeps until the run is `end` old, or until an event is a reason to try the lock.
     pub(super) async fn sleep<S: Sleeper>(&mut self, end: Duration, sleeper: &mut S) -> Cause {
         if self.watch.is_none() {
-            sleeper.sleep(end, None).await;
-            self.watch = self
-                .source
-                .as_ref()
-                .filter(|_| !sleeper.is_cancelled())
-                .and_then(|source| source());
+            sleeper.sleep(end, &[]).await;
+            if !sleeper.is_cancelled() {
+                self.puts_up_watch(Duration::MAX);
+            }
             return Cause::Schedule;
         }
 
         // 1. Wait for an event, for the next recheck or for the end.
-        let recheck = self.recheck.map(|delay| sleeper.elapsed().saturating_add(delay));
-        let until = recheck.map_or(end, |recheck| recheck.min(end));
+        let now = sleeper.elapsed();
+        let until = self.recheck.map_or(end, |delay| now.saturating_add(delay).min(end));
         let event = loop {
-            let Some(watch) = &self.watch else { return Cause::Schedule };
-            if !watch.is_spent() && !sleeper.sleep(until, Some((watch, Listen::All))).await {
+            let Some(Watch(watch)) = &self.watch else { return Cause::Schedule };
+            let descriptors = watch.descriptors();
+            let is_spent = descriptors.iter().all(Option::is_none);
+            if !is_spent && !sleeper.sleep(until, &descriptors).await {
                 break None;
             }
             if let Some(event) = watch.event() {
@@ -97,60 +99,52 @@ impl<W: Fn() -> Option<Watch>> WakeUp<W> {
         }
         match event {
             None => {
-                self.recheck = self.recheck.map(|delay| delay * 8).filter(|&it| it <= LAST_RECHECK)
+                self.recheck = self.recheck.map(|delay| delay * 8).filter(|&it| it <= LAST_RECHECK);
             }
             Some(event) => {
                 self.recheck = (event != Event::Other).then_some(FIRST_RECHECK);
-                self.forget_rivals(sleeper.elapsed());
                 // 2. A file that was closed and not removed: so ends a killed owner. Its kernel lock is free a
                 //    moment later, and its pid dead later still. An attempt now would fail, and only take
                 //    the processor from a process that is dying on it.
                 if event == Event::Closed {
                     let until = sleeper.elapsed().saturating_add(OWNER_GRACE).min(end);
-                    let watch = self.watch.as_ref().map(|watch| (watch, Listen::EndOfOwner));
-                    sleeper.sleep(until, watch).await;
+                    let owner = self.watch.as_ref().and_then(|Watch(watch)| watch.owner());
+                    sleeper.sleep(until, &[owner]).await;
                 }
                 // 3. Let rivals try first, who all woke at the same moment.
-                let delay = self.delay_for_rivals();
+                let delay = self.delay_for_rivals(sleeper.elapsed());
                 // Rounded up to a tick, it would end after those of all that need not round.
                 if delay > S::TICK {
                     let until = sleeper.elapsed().saturating_add(delay).min(end);
-                    sleeper.sleep(until, None).await;
+                    sleeper.sleep(until, &[]).await;
                 }
             }
         }
         // 4. Put the watch on what has the lock by now, before the lock is tried: what happens after that is
         //    an event.
         self.watch = match (self.watch.take(), &self.source) {
-            (Some(watch), Some(source)) => watch.renew(source),
+            (Some(Watch(watch)), Some(source)) => watch.renew(source),
             _ => None,
         };
         self.lost = (self.lost + 1).min(MOST_RIVALS);
         if sleeper.elapsed() < end { Cause::Event } else { Cause::Schedule }
     }
 
-    fn forget_rivals(&mut self, elapsed: Duration) {
+    fn delay_for_rivals(&mut self, elapsed: Duration) -> Duration {
         if elapsed.saturating_sub(self.last_event) > FORGETS_AFTER {
             self.lost = 0;
         }
         self.last_event = elapsed;
-    }
-
-    fn delay_for_rivals(&mut self) -> Duration {
-        if self.lost == 0 {
-            return Duration::ZERO;
-        }
         let random = self.random.get_or_insert_with(SmallRng::from_entropy);
-        if random.gen_ratio(1, AT_ONCE) {
-            return Duration::ZERO;
-        }
-        Jitter::Full.spread(APART * self.lost, random)
+        let at_once = self.lost == 0 || random.gen_ratio(1, AT_ONCE);
+        if at_once { Duration::ZERO } else { Jitter::Full.spread(APART * self.lost, random) }
     }
 
     /// Does without events from now on.
     pub(super) fn give_up_watch(&mut self) {
         self.source = None;
         self.watch = None;
-        Watch::give_back();
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        inotify::give_back();
     }
 }

@@ -9,18 +9,19 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
-use std::{mem, process};
+use std::{io, mem, process};
 
-use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::{fcntl_dupfd_cloexec, read, write};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, read, write};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::incumbent;
-use crate::retry::cancel::lock;
+use crate::retry::cancel::{PATIENTLY, lock};
 use crate::retry::trace;
+use crate::retry::watch::{Event, Watch, Watched};
 
 /// The process's instance. It is kept for the next wait, because to close it takes the kernel up to 20 ms.
 static INSTANCE: Mutex<Option<Instance>> = Mutex::new(None);
@@ -48,64 +49,63 @@ struct Wait {
     bell: OwnedFd,
 }
 
-/// What has happened to a lock.
-#[derive(Clone, Copy, PartialEq)]
-pub(in crate::retry) enum Event {
-    /// The file was closed by a process that could write to it, and no more than that is known.
-    Closed,
-    /// The owner has ended.
-    Ended,
-    Other,
-}
-
 const NOTHING: u8 = 0;
 const CLOSED: u8 = 1;
 const OTHER: u8 = 2;
 /// inotify numbers its watches from 1.
 const NO_WATCH: i32 = 0;
 
-/// A watch on the inode that a path named.
+/// A watch on the inode that a path named, and on the process that its record names.
 #[derive(Debug)]
-pub(super) struct FileWatch {
+struct FileWatch {
     path: Box<Path>,
     pid: u32,
     /// A duplicate of our own: each task of a runtime has to register another number.
     inotify: OwnedFd,
     waits: Arc<Mutex<Vec<Arc<Wait>>>>,
     wait: Arc<Wait>,
+    owner: Option<OwnedFd>,
+}
+
+/// Watches a lock file and the process that its record names.
+pub(super) fn watch_file(path: &Path) -> Option<Watch> {
+    match FileWatch::new(path).and_then(FileWatch::begin) {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            trace::unwatched(error);
+            // It may be what others lack.
+            give_back();
+            None
+        }
+    }
+}
+
+/// Closes the instance if no wait needs it.
+pub(super) fn give_back() {
+    let Some(mut instance) = lock(&INSTANCE, PATIENTLY) else { return };
+    if instance.as_ref().is_some_and(|it| it.is_there() && Arc::strong_count(&it.waits) == 1) {
+        *instance = None;
+    }
 }
 
 impl FileWatch {
-    pub(super) fn new(path: &Path) -> Result<FileWatch, Errno> {
-        let watch = FileWatch::unwatching(path).and_then(FileWatch::renew);
-        if let Err(error) = watch
-            && error != Errno::ENOENT
-        {
-            trace::unwatched(error);
-            // It may be what others lack.
-            FileWatch::give_back();
-        }
-        watch
-    }
-
-    fn unwatching(path: &Path) -> Result<FileWatch, Errno> {
+    fn new(path: &Path) -> io::Result<FileWatch> {
         let (pid, path) = (process::id(), path.into());
-        let mut instance = lock(&INSTANCE).ok_or(Errno::EAGAIN)?;
+        let mut instance = lock(&INSTANCE, PATIENTLY).ok_or(io::ErrorKind::WouldBlock)?;
         if !instance.as_ref().is_some_and(|it| it.pid == pid && it.is_there()) {
             // A parent's is closed. As long as the parent lives, that is no last close and quick.
             if let Some(stranger) = instance.take().filter(|it| !it.is_there()) {
                 mem::forget(stranger.inotify);
             }
-            let inotify =
-                inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(errno)?;
-            fcntl_setfl(&inotify, MARK).map_err(errno)?;
+            let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+            fcntl_setfl(&inotify, MARK)?;
             *instance = Some(Instance { pid, inotify, waits: Arc::default() });
         }
-        let Some(Instance { inotify, waits, .. }) = &*instance else { return Err(Errno::EAGAIN) };
-        let inotify = fcntl_dupfd_cloexec(inotify, 0).map_err(errno)?;
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(errno)?;
-        let wait = Wait { id: NO_WATCH.into(), heard: NOTHING.into(), bell };
-        Ok(FileWatch { path, pid, inotify, waits: Arc::clone(waits), wait: Arc::new(wait) })
+        let Instance { inotify, waits, .. } = instance.as_ref().ok_or(io::ErrorKind::Other)?;
+        let inotify = fcntl_dupfd_cloexec(inotify, 0)?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let wait = Arc::new(Wait { id: NO_WATCH.into(), heard: NOTHING.into(), bell });
+        Ok(FileWatch { path, pid, inotify, waits: Arc::clone(waits), wait, owner: None })
     }
 
     /// Watches what the path names by now.
@@ -113,8 +113,9 @@ impl FileWatch {
     /// To watch the same inode again changes nothing in the kernel. To take the watch away first would leave
     /// it to be freed after a grace period, for which the closing of every other instance then waits, in a
     /// killed owner for one: up to 20 ms, in which its pid is not dead.
-    pub(super) fn renew(self) -> Result<FileWatch, Errno> {
-        let mut waits = lock(&self.waits).ok_or(Errno::EAGAIN)?;
+    fn begin(mut self) -> io::Result<Watch> {
+        self.owner = None;
+        let mut waits = lock(&self.waits, PATIENTLY).ok_or(io::ErrorKind::WouldBlock)?;
         // Before and not after: the inode that is watched from now on may be gone as soon as that, and have
         // a successor when the lock is tried.
         self.pass_on(&waits);
@@ -137,7 +138,14 @@ impl FileWatch {
             self.remove(old, &waits);
         }
         drop(waits);
-        added.map(|_| self).map_err(errno)
+        match added {
+            // It has just gone, which is the very event.
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+            // The record is read after the file is watched: a record that changes later is an event itself.
+            Ok(_) => self.owner = end_of_owner(&self.path),
+        }
+        Ok(Watch(Box::new(self)))
     }
 
     /// Takes a watch away that no wait needs any more.
@@ -148,29 +156,13 @@ impl FileWatch {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(super) fn is_our_own(&self) -> bool {
+    fn is_our_own(&self) -> bool {
         self.pid == process::id()
     }
 
-    pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
-        [self.inotify.as_fd(), self.wait.bell.as_fd()]
-    }
-
-    /// Takes what has happened to the file.
-    pub(super) fn event(&self) -> Option<Event> {
-        // Where another wait reads just now, it rings our bell.
-        if let Some(waits) = lock(&self.waits) {
-            self.pass_on(&waits);
-        }
-        match self.wait.take() {
-            NOTHING => None,
-            CLOSED => Some(Event::Closed),
-            _ => Some(Event::Other),
-        }
+    /// Whether it can tell nothing. A child forked in the middle of a wait must not wait on what its parent empties.
+    fn is_spent(&self) -> bool {
+        !self.is_our_own() || self.wait.id.load(Ordering::SeqCst) == NO_WATCH
     }
 
     /// Reads all events, and tells those that they are meant for.
@@ -188,13 +180,45 @@ impl FileWatch {
             }
         }
     }
+}
 
-    /// Closes the instance if no wait needs it.
-    pub(super) fn give_back() {
-        let Some(mut instance) = lock(&INSTANCE) else { return };
-        if instance.as_ref().is_some_and(|it| it.is_there() && Arc::strong_count(&it.waits) == 1) {
-            *instance = None;
+impl Watched for FileWatch {
+    fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 3] {
+        if self.is_spent() {
+            return [None; 3];
         }
+        [Some(self.inotify.as_fd()), Some(self.wait.bell.as_fd()), self.owner()]
+    }
+
+    fn owner(&self) -> Option<BorrowedFd<'_>> {
+        self.owner.as_ref().map(OwnedFd::as_fd)
+    }
+
+    fn event(&self) -> Option<Event> {
+        if self.is_spent() {
+            return Some(Event::Other);
+        }
+        if self.owner.as_ref().is_some_and(has_ended) {
+            return Some(Event::Ended);
+        }
+        // Where another wait reads just now, it rings our bell.
+        if let Some(waits) = lock(&self.waits, PATIENTLY) {
+            self.pass_on(&waits);
+        }
+        match self.wait.take() {
+            NOTHING => None,
+            CLOSED => Some(Event::Closed),
+            _ => Some(Event::Other),
+        }
+    }
+
+    fn renew(self: Box<Self>, source: &dyn Fn() -> Option<Watch>) -> Option<Watch> {
+        if self.is_our_own()
+            && let Ok(watch) = self.begin()
+        {
+            return Some(watch);
+        }
+        source()
     }
 }
 
@@ -216,7 +240,7 @@ impl Drop for FileWatch {
     fn drop(&mut self) {
         // A child's copies are closed and nothing else: the rest is its parent's.
         if self.is_our_own()
-            && let Some(mut waits) = lock(&self.waits)
+            && let Some(mut waits) = lock(&self.waits, PATIENTLY)
         {
             waits.retain(|wait| !Arc::ptr_eq(wait, &self.wait));
             self.remove(self.wait.id.load(Ordering::SeqCst), &waits);
@@ -224,19 +248,21 @@ impl Drop for FileWatch {
     }
 }
 
-fn errno(error: rustix::io::Errno) -> Errno {
-    Errno::from_raw(error.raw_os_error())
-}
-
 /// Becomes readable when the process ends whose pid is in the record of the file at `path`.
 ///
 /// A killed owner's file is closed a moment before its kernel lock is free, and a pid-only owner has no file
 /// open at all. This one comes late enough for both.
-pub(super) fn end_of_owner(path: &Path) -> Option<OwnedFd> {
+fn end_of_owner(path: &Path) -> Option<OwnedFd> {
     let pid = incumbent::recorded_pid(path).ok()??;
     if pid == process::id() {
         return None;
     }
     let pid = Pid::from_raw(pid.cast_signed())?;
-    pidfd_open(pid, PidfdFlags::empty()).ok()
+    // Of a process that has ended already, such as a zombie, there is nothing more to learn.
+    pidfd_open(pid, PidfdFlags::empty()).ok().filter(|owner| !has_ended(owner))
+}
+
+fn has_ended(owner: &OwnedFd) -> bool {
+    let mut owner = [PollFd::new(owner.as_fd(), PollFlags::POLLIN)];
+    !matches!(poll(&mut owner, PollTimeout::ZERO), Ok(0) | Err(nix::errno::Errno::EINTR))
 }

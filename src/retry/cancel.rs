@@ -57,20 +57,13 @@ struct Shared {
     /// What wakes the waits of this process. A forked child puts its own in the place of its parent's, which is
     /// closed with that.
     current: Mutex<Arc<Alarm>>,
-    /// What forked processes lend.
-    lent: [Lent; GENERATIONS],
+    /// What forked processes lend. A place is filled by the process whose pid is in it, and by no other: to fill
+    /// one that another thread is about to fill could block for ever, in a child that lacks this thread.
+    lent: [(AtomicU32, OnceLock<Arc<Alarm>>); GENERATIONS],
 }
 
 /// How many of a process and its ancestors, each forked from the one before, can lend an alarm of their own.
 const GENERATIONS: usize = 16;
-
-/// A place that the process fills whose pid is in it, and no other: to fill one that another thread may be about to
-/// fill could block for ever, as above.
-#[derive(Default)]
-struct Lent {
-    pid: AtomicU32,
-    alarm: OnceLock<Arc<Alarm>>,
-}
 
 /// The pipe by which a process wakes its own waits.
 pub(super) struct Alarm {
@@ -141,17 +134,17 @@ impl CancelToken {
         if first.pid == pid {
             return Some(first);
         }
-        for place in lent {
-            let owner = place.pid.load(Ordering::SeqCst);
+        for (place, lent) in lent {
+            let owner = place.load(Ordering::SeqCst);
             if owner == pid
-                && let Some(alarm) = place.alarm.get()
+                && let Some(alarm) = lent.get()
             {
                 return Some(alarm);
             }
             // Of several threads each fills a place, with the same alarm.
-            let claim = || place.pid.compare_exchange(0, pid, Ordering::SeqCst, Ordering::SeqCst);
+            let claim = || place.compare_exchange(0, pid, Ordering::SeqCst, Ordering::SeqCst);
             if owner == 0 && claim().is_ok() {
-                return Some(place.alarm.get_or_init(|| alarm));
+                return Some(lent.get_or_init(|| alarm));
             }
         }
         None

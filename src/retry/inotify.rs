@@ -35,10 +35,9 @@ struct Instance {
 
 /// No other descriptor has these flags. The number alone proves nothing: a program may have closed every descriptor,
 /// and a thread may have a table of its own; then what has the number is a stranger's.
-const MARK: OFlags =
-    OFlags::APPEND.union(OFlags::NONBLOCK).union(OFlags::from_bits_retain(O_ASYNC));
-/// Nobody gets a signal: no process is set to get it.
-const O_ASYNC: u32 = nix::libc::O_ASYNC.cast_unsigned();
+///
+/// With `ASYNC` nobody gets a signal: no process is set to get it.
+const MARK: OFlags = OFlags::APPEND.union(OFlags::NONBLOCK).union(OFlags::ASYNC);
 
 #[derive(Debug)]
 struct Wait {

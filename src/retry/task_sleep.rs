@@ -50,13 +50,6 @@ impl TaskSleeper {
     }
 }
 
-/// What ended a sleep.
-enum By {
-    Alarm,
-    Event,
-    Timer,
-}
-
 impl Sleeper for TaskSleeper {
     const TICK: Duration = Duration::from_millis(1);
 
@@ -85,22 +78,26 @@ impl Sleeper for TaskSleeper {
                 left = left.min(BLIND_SLEEP);
             }
             let mut timer = pin!(sleep(left));
-            let woken = poll_fn(|context| {
-                if self.alarm.iter().any(|alarm| alarm.poll_read_ready(context).is_ready()) {
-                    return Poll::Ready(By::Alarm);
-                }
+            // Whether it was the token's descriptor, or an event; neither if time was up.
+            let (is_alarm, is_event) = poll_fn(|context| {
                 // All are polled, so that each can wake the task.
-                let ready = events.iter().filter(|event| event.poll_read_ready(context).is_ready());
-                if ready.count() > 0 {
-                    return Poll::Ready(By::Event);
+                let mut are_ready = |all: &[AsyncFd<OwnedFd>]| {
+                    let is_ready = |it: &&AsyncFd<_>| it.poll_read_ready(context).is_ready();
+                    all.iter().filter(is_ready).count() > 0
+                };
+                let ready = (are_ready(self.alarm.as_slice()), are_ready(&events));
+                if ready == (false, false) {
+                    return timer.as_mut().poll(context).map(|()| ready);
                 }
-                timer.as_mut().poll(context).map(|()| By::Timer)
-            });
-            match woken.await {
-                By::Event => return true,
-                By::Timer => {}
+                Poll::Ready(ready)
+            })
+            .await;
+            if is_event {
+                return true;
+            }
+            if is_alarm {
                 // The next turn of the loop tells whether the token is cancelled, as it should be.
-                By::Alarm => self.alarm = None,
+                self.alarm = None;
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The one loop of a run: an attempt, a decision, a sleep. [`wake_up`](crate::retry::wake_up) is the sleep.
 
+use std::time::Duration;
+
 use crate::retry::failure::{Attempt, GaveUp, RetryError};
 use crate::retry::policy::RetryPolicy;
 use crate::retry::schedule::{Cause, Schedule};
@@ -57,7 +59,7 @@ impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
         let mut wake_up = WakeUp::new(source.filter(|_| self.policy.wake_on_release));
         let mut schedule = Schedule::new(self.policy);
         let mut cause = Cause::Schedule;
-        let (mut last, mut owner) = (None, None);
+        let (mut last, mut owner, mut elapsed) = (None, None, Duration::ZERO);
         let (reason, last) = loop {
             if self.sleeper.is_cancelled() {
                 break (GaveUp::Cancelled, last);
@@ -76,7 +78,9 @@ impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
                 wake_up.give_up_watch();
                 verdict.again = Again::Scheduled;
             }
-            let elapsed = self.sleeper.elapsed();
+            if cause != Cause::Watch {
+                elapsed = self.sleeper.elapsed();
+            }
             let next_delay = match schedule.after_failure(cause, verdict.again, elapsed) {
                 Ok(delay) => delay,
                 Err(reason) => break (reason, Some(error)),

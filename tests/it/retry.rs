@@ -1,6 +1,7 @@
 //! Waiting for the lock, and giving up.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::error::Error as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -10,13 +11,14 @@ use std::{fs, io, iter, process, thread};
 
 use nix::libc;
 use pidlockfile::retry::{
-    Attempt, CancelToken, GaveUp, RetryError, RetryPolicy, Temporary, TryLock, acquire_with_retry,
+    Again, Attempt, CancelToken, GaveUp, Jitter, RetryError, RetryPolicy, Temporary, TryLock,
+    acquire_with_retry,
 };
 use pidlockfile::{Error, LockGuard, Lockfile};
 
 use crate::costs::allocations;
 use crate::peer::Peer;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Bystander, Sandbox, record_of};
 use crate::trace::{Traced, require_traced};
 
 const MS: Duration = Duration::from_millis(1);
@@ -474,4 +476,171 @@ fn as_an_io_error_an_unknown_permanent_one_is_other() {
     }
     let error = RetryPolicy::none().run().call(|| Err::<(), _>(Broken)).unwrap_err();
     assert_eq!(io::Error::from(error).kind(), io::ErrorKind::Other);
+}
+
+#[test]
+fn a_hook_uses_what_it_hears_without_naming_a_type() {
+    let sandbox = Sandbox::new();
+    let mut held = Some(sandbox.lock());
+    let busy = sandbox.lockfile().try_lock().unwrap_err();
+    let run = RetryPolicy::default().run();
+    let guard = run
+        .on_wait(|a| {
+            assert_eq!(a.error.to_string(), busy.to_string());
+            assert!(matches!(a.error_as(), Some(Error::Busy { kernel_locked: true, .. })));
+            assert!(a.error_as::<io::Error>().is_none());
+            drop(held.take());
+        })
+        .acquire(&sandbox.lockfile())
+        .unwrap();
+    guard.unlock().unwrap();
+}
+
+#[test]
+fn a_run_outlives_its_policy_and_its_token() {
+    fn check<T: 'static>(run: T) -> T {
+        run
+    }
+    let sandbox = Sandbox::new();
+    let run = {
+        let token = CancelToken::new().unwrap();
+        check(RetryPolicy::daemon().run().cancel_on(&token).on_wait(|_| ()))
+    };
+    run.acquire(&sandbox.lockfile()).unwrap().unlock().unwrap();
+}
+
+#[test]
+fn the_text_of_an_attempt_says_all_that_one_wants_to_log() {
+    let sandbox = Sandbox::new();
+    let bystander = Bystander::new();
+    sandbox.plant(record_of(bystander.pid()));
+    let busy = sandbox.lockfile().try_lock().unwrap_err().to_string();
+    assert!(busy.contains("kernel_lock_only"), "no remedy: {busy}");
+    let mut texts = Vec::new();
+    let policy = RetryPolicy::builder().initial_delay(20 * MS).jitter(Jitter::None);
+    let policy = policy.max_delay(1500 * MS).multiplier(60.0).max_attempts(2).build().unwrap();
+    let mut errors = [would_block(), would_block()].into_iter();
+    policy
+        .run()
+        .on_wait(|attempt| texts.push(attempt.to_string()))
+        .acquire(&sandbox.lockfile())
+        .unwrap_err();
+    assert_eq!(texts, [format!("{busy} (attempt 1, the next within 20ms)")]);
+    texts.clear();
+    let run = policy.to_builder().max_attempts(3).build().unwrap().run();
+    run.on_wait(|attempt| texts.push(attempt.to_string()))
+        .call(|| errors.next().map_or(Ok(()), Err))
+        .unwrap();
+    assert!(texts[1].starts_with("operation would block (attempt 2 after "), "{texts:?}");
+    assert!(texts[1].ends_with("ms, the next within 1.2s)"), "{texts:?}");
+}
+
+#[test]
+fn a_hook_may_hear_of_new_owners_only() {
+    struct Handed(RefCell<VecDeque<Option<u32>>>);
+    #[derive(Debug)]
+    struct HeldBy(Option<u32>);
+    impl std::fmt::Display for HeldBy {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "held by {:?}", self.0)
+        }
+    }
+    impl Temporary for HeldBy {
+        fn is_temporary(&self) -> bool {
+            true
+        }
+        fn owner(&self) -> Option<u32> {
+            self.0
+        }
+    }
+    impl TryLock for Handed {
+        type Guard = ();
+        type Error = HeldBy;
+        fn try_lock(&self) -> Result<(), HeldBy> {
+            self.0.borrow_mut().pop_front().map_or(Ok(()), |owner| Err(HeldBy(owner)))
+        }
+    }
+    let lock = Handed(RefCell::new([Some(7), Some(7), None, None, Some(8), Some(7)].into()));
+    let mut heard = Vec::new();
+    hasty().run().on_new_owner(|attempt| heard.push(attempt.owner())).acquire(&lock).unwrap();
+    assert_eq!(heard, [Some(7), None, Some(8), Some(7)]);
+}
+
+#[test]
+fn a_closure_chooses_which_errors_are_tried_again() {
+    let mut errors = [Err("try later"), Err("try later"), Err("no"), Ok(())].into_iter();
+    let run = hasty().run();
+    let error = run.call_when(|| errors.next().unwrap(), |error| error.ends_with("later"));
+    let error = error.unwrap_err();
+    assert_eq!((error.reason, error.attempts, error.last), (GaveUp::Permanent, 3, Some("no")));
+}
+
+#[test]
+fn a_servers_own_delay_takes_the_place_of_the_next_one() {
+    let mut heard = Vec::new();
+    let policy = RetryPolicy::builder().initial_delay(MS).jitter(Jitter::None).build().unwrap();
+    let policy = policy.with_max_elapsed(LONG);
+    let mut errors = [20, 0, 100_000].into_iter();
+    let error = policy
+        .run()
+        .on_wait(|attempt| heard.push(attempt.next_delay))
+        .call_when(
+            || errors.next().map_or(Ok(()), Err),
+            |delay| match delay {
+                0 => Again::Scheduled,
+                100_000 => Again::Never,
+                ms => Again::After(Duration::from_millis(*ms)),
+            },
+        )
+        .unwrap_err();
+    assert_eq!((error.reason, error.last), (GaveUp::Permanent, Some(100_000)));
+    // Longer than the longest delay if need be, and the policy's own delays go on where they were.
+    assert_eq!(heard, [20 * MS, MS]);
+}
+
+#[test]
+fn a_servers_own_delay_does_not_outlast_the_deadline() {
+    let mut heard = Vec::new();
+    let error = RetryPolicy::default()
+        .with_max_elapsed(20 * MS)
+        .run()
+        .on_wait(|attempt| heard.push(attempt.next_delay))
+        .call_when(|| Err::<(), _>("later"), |_| Again::After(LONG))
+        .unwrap_err();
+    assert_eq!((error.reason, error.attempts), (GaveUp::Deadline, 2));
+    assert!(heard[0] <= 20 * MS, "{heard:?}");
+}
+
+#[test]
+fn an_error_of_a_lock_may_ask_for_its_own_delay() {
+    #[derive(Debug)]
+    struct Later;
+    impl std::fmt::Display for Later {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("later")
+        }
+    }
+    impl Temporary for Later {
+        fn is_temporary(&self) -> bool {
+            true
+        }
+        fn retry_after(&self) -> Option<Duration> {
+            Some(3 * MS)
+        }
+    }
+    let mut heard = Vec::new();
+    let run = attempts(2).run().on_wait(|attempt| heard.push(attempt.next_delay));
+    run.call(|| Err::<(), _>(Later)).unwrap_err();
+    assert_eq!(heard, [3 * MS]);
+}
+
+#[test]
+fn running_out_of_descriptors_ends_no_wait_but_a_first_attempt() {
+    for errno in [libc::EMFILE, libc::ENFILE, libc::ENOMEM] {
+        let short = || io::Error::from_raw_os_error(errno);
+        let error = hasty().run().call(|| Err::<(), _>(short())).unwrap_err();
+        assert_eq!((error.reason, error.attempts), (GaveUp::Permanent, 1));
+        let mut results = [Err(would_block()), Err(short()), Err(short()), Ok(())].into_iter();
+        hasty().run().call(|| results.next().unwrap()).unwrap();
+    }
 }

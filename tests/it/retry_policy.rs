@@ -205,3 +205,10 @@ fn a_policy_can_be_shared_between_threads() {
     check::<RetryPolicy>();
     check::<InvalidPolicy>();
 }
+
+#[test]
+fn a_policy_can_be_another_one_but_for_a_field() {
+    let policy = built(RetryPolicy::daemon().to_builder().max_delay(2000 * MS));
+    let by_hand = built(RetryPolicy::builder().max_delay(2000 * MS).max_elapsed(None));
+    assert_eq!(policy, by_hand);
+}

@@ -102,3 +102,26 @@ fn what_was_written_is_read_back() {
         assert_eq!(read(&text).unwrap(), policy, "{text}");
     }
 }
+
+#[test]
+fn a_preset_says_what_a_missing_field_is() {
+    assert_eq!(read("preset = 'daemon'").unwrap(), RetryPolicy::daemon());
+    assert_eq!(read("preset = 'default'").unwrap(), RetryPolicy::default());
+    let policy = RetryPolicy::daemon().to_builder().max_delay(Duration::from_secs(2));
+    for text in ["preset = 'daemon'\nmax_delay = '2s'", "max_delay = '2s'\npreset = 'daemon'"] {
+        assert_eq!(read(text).unwrap(), policy.clone().build().unwrap());
+    }
+    assert_refused("preset = 'deamon'", "unknown variant `deamon`");
+}
+
+#[test]
+fn an_error_names_its_field() {
+    for field in ["initial_delay", "max_delay", "max_elapsed"] {
+        let text = format!("{field} = 'soon'");
+        assert_refused(&text, &format!("{field}: \"soon\" is not a duration: "));
+    }
+    // Elsewhere than in TOML, whose errors quote the line.
+    let value = toml::Table::from_iter([("max_delay".to_owned(), toml::Value::Integer(1000))]);
+    let error = value.try_into::<RetryPolicy>().unwrap_err().to_string();
+    assert!(error.contains("max_delay"), "{error}");
+}

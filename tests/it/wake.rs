@@ -21,6 +21,7 @@ use crate::retry::{SOON, long_sleep, long_wait};
 use crate::sandbox::{Bystander, Sandbox, record_of, set_mode};
 
 mod calls;
+mod scarce;
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -27,8 +27,9 @@ const LAST_RECHECK: Duration = Duration::from_millis(512);
 
 /// How far apart, on average, the attempts of those that wait for one lock are to be.
 const APART: Duration = Duration::from_micros(200);
-/// More waiters than this are not told apart, nor from a file that changes all the time.
-const MOST_RIVALS: u32 = 64;
+/// With more rivals than this, their attempts come closer. A file that changes all the time counts as so many, too,
+/// and brings about a hundred attempts a second.
+const MOST_RIVALS: u32 = 128;
 /// One wake-up in so many is answered at once. There may be but one rival, and it may lock again so soon after each
 /// release that a waiter that is always a moment late never gets the lock.
 const AT_ONCE: u32 = 4;
@@ -39,9 +40,8 @@ const FORGETS_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct WakeUp<W> {
     source: Option<W>,
     watch: Option<Watch>,
-    /// How many wake-ups were in vain, which is about how many rivals there are: in a crowd of so many a waiter
-    /// loses the lock about so often.
-    lost: u32,
+    /// How many rivals this run reckons with: after each wake-up in vain, twice as many as before.
+    rivals: u32,
     /// How old the run was at the last event.
     last_event: Duration,
     recheck: Option<Duration>,
@@ -53,7 +53,7 @@ impl<W: Fn() -> Option<Watch>> WakeUp<W> {
         WakeUp {
             source,
             watch: None,
-            lost: 0,
+            rivals: 0,
             last_event: Duration::ZERO,
             recheck: None,
             random: None,
@@ -126,18 +126,18 @@ impl<W: Fn() -> Option<Watch>> WakeUp<W> {
             (Some(Watch(watch)), Some(source)) => watch.renew(source),
             _ => None,
         };
-        self.lost = (self.lost + 1).min(MOST_RIVALS);
+        self.rivals = (2 * self.rivals + 1).min(MOST_RIVALS);
         if sleeper.elapsed() < end { Cause::Event } else { Cause::Schedule }
     }
 
     fn delay_for_rivals(&mut self, elapsed: Duration) -> Duration {
         if elapsed.saturating_sub(self.last_event) > FORGETS_AFTER {
-            self.lost = 0;
+            self.rivals = 0;
         }
         self.last_event = elapsed;
         let random = self.random.get_or_insert_with(SmallRng::from_entropy);
-        let at_once = self.lost == 0 || random.gen_ratio(1, AT_ONCE);
-        if at_once { Duration::ZERO } else { Jitter::Full.spread(APART * self.lost, random) }
+        let at_once = self.rivals == 0 || random.gen_ratio(1, AT_ONCE);
+        if at_once { Duration::ZERO } else { Jitter::Full.spread(APART * self.rivals, random) }
     }
 
     /// Does without events from now on.

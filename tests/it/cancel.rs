@@ -498,7 +498,7 @@ fn forks_beside_waits() {
                     assert!(!is_readable(&token));
                 });
                 must_end_well(grandchild);
-                asking.map(|thread| assert!(!thread.join().unwrap()));
+                assert!(asking.into_iter().all(|thread| !thread.join().unwrap()));
             });
         });
         must_end_well(child);

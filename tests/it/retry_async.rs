@@ -310,15 +310,15 @@ async fn a_spawned_run_and_one_in_select_need_no_policy_beside_them() {
     }
 }
 
-fn runtime_with(enable: impl Fn(&mut tokio::runtime::Builder)) -> tokio::runtime::Runtime {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    enable(&mut builder);
-    builder.build().unwrap()
+type Builder = tokio::runtime::Builder;
+
+fn runtime_with(enable: fn(&mut Builder) -> &mut Builder) -> tokio::runtime::Runtime {
+    enable(&mut Builder::new_current_thread()).build().unwrap()
 }
 
 #[test]
 fn in_a_runtime_without_io_a_run_sleeps_by_its_schedule() {
-    let runtime = runtime_with(|builder| drop(builder.enable_time()));
+    let runtime = runtime_with(Builder::enable_time);
     let sandbox = Sandbox::new();
     let token = CancelToken::new().unwrap();
     let mut held = Some(sandbox.lock());
@@ -338,7 +338,7 @@ fn in_a_runtime_without_io_a_run_sleeps_by_its_schedule() {
 
 #[test]
 fn in_a_runtime_without_time_every_run_says_so_at_its_start() {
-    let runtime = runtime_with(|builder| drop(builder.enable_io()));
+    let runtime = runtime_with(Builder::enable_io);
     let sandbox = Sandbox::new();
     let lockfile = sandbox.lockfile();
     let run = || runtime.block_on(RetryPolicy::default().run().acquire_async(&lockfile));

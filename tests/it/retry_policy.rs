@@ -179,7 +179,7 @@ fn nonsense_is_refused_by_the_name_of_its_field() {
     let delays = "and less than the initial_delay of";
     for (nonsense, text) in [
         (
-            builder().initial_delay(MS - Duration::from_nanos(1)),
+            builder().initial_delay(Duration::from_nanos(999_999)),
             "initial_delay is 999.999µs, and less than 1ms".to_owned(),
         ),
         (builder().initial_delay(251 * MS), format!("max_delay is 250ms, {delays} 251ms")),

@@ -15,7 +15,7 @@ fn imports() -> BTreeMap<String, Vec<String>> {
         let text = fs::read_to_string(path).unwrap();
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         let code = code.collect::<Vec<_>>().join("\n");
-        assert!(!code.contains("super::{"), "{path:?} imports through its parent");
+        assert!(!code.contains("super::{"), "{} imports through its parent", path.display());
         let after_prefix = code.split("crate::retry::").skip(1);
         let name = |rest: &str| {
             rest.chars().take_while(|it| it.is_alphanumeric() || *it == '_').collect::<String>()

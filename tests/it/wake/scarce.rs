@@ -1,8 +1,8 @@
 //! What a wait takes of what is scarce: inotify instances and descriptors, and whose they are.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::{FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
+use std::io::{self, PipeReader, Read as _, Write as _};
+use std::os::fd::{FromRawFd as _, IntoRawFd as _, RawFd};
 use std::sync::mpsc;
 use std::thread;
 
@@ -50,7 +50,9 @@ fn process_with_a_hundred_waits() {
             scope.spawn(move || {
                 let lockfile = sandbox.lockfile();
                 // A second time if another one's events have woken it; nobody listens then.
-                let guard = long_wait(&lockfile, |_| drop(waits.send(())));
+                let guard = long_wait(&lockfile, |_| {
+                    let _ = waits.send(());
+                });
                 guard.unlock().unwrap();
             });
         }
@@ -89,12 +91,12 @@ fn process_with_few_descriptors() {
 }
 
 /// Puts a descriptor of another kind in the place of the instance that the process has kept.
-fn replace_by(stranger: OwnedFd) -> RawFd {
+fn replace_by(stranger: &PipeReader) -> RawFd {
     let number = inotify_descriptors()[0];
-    fcntl(&stranger, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    fcntl(stranger, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     nix::unistd::close(number).unwrap();
     // SAFETY: the number is free, and nobody but the crate under test knows it.
-    let put = unsafe { nix::unistd::dup2_raw(&stranger, number) }.unwrap();
+    let put = unsafe { nix::unistd::dup2_raw(stranger, number) }.unwrap();
     put.into_raw_fd()
 }
 
@@ -103,7 +105,7 @@ fn wait_beside_a_stranger() {
     wait_once();
     let (stranger, mut writer) = io::pipe().unwrap();
     writer.write_all(b"a stranger's").unwrap();
-    let number = replace_by(stranger.into());
+    let number = replace_by(&stranger);
     wait_once();
     // SAFETY: it is ours since `replace_by`.
     let mut stranger = unsafe { File::from_raw_fd(number) };
@@ -114,10 +116,10 @@ fn wait_beside_a_stranger() {
 
     let (stranger, _) = io::pipe().unwrap();
     // At its end, reading it returns nothing, for ever.
-    let number = replace_by(stranger.into());
+    let number = replace_by(&stranger);
     wait_once();
     let link = fs::read_link(format!("/proc/thread-self/fd/{number}")).unwrap();
-    assert!(link.to_string_lossy().starts_with("pipe:"), "{link:?}");
+    assert!(link.to_string_lossy().starts_with("pipe:"), "{}", link.display());
 }
 
 #[test]

@@ -11,8 +11,7 @@ use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::{io, mem, process};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, read, write};
@@ -104,7 +103,9 @@ impl FileWatch {
         let inotify = fcntl_dupfd_cloexec(inotify, 0)?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let wait = Arc::new(Wait { id: NO_WATCH.into(), heard: NOTHING.into(), bell });
-        Ok(FileWatch { path, pid, inotify, waits: Arc::clone(waits), wait, owner: None })
+        let waits = Arc::clone(waits);
+        lock(&waits, PATIENTLY).ok_or(io::ErrorKind::WouldBlock)?.push(Arc::clone(&wait));
+        Ok(FileWatch { path, pid, inotify, waits, wait, owner: None })
     }
 
     /// Watches what the path names by now.
@@ -114,7 +115,7 @@ impl FileWatch {
     /// killed owner for one: up to 20 ms, in which its pid is not dead.
     fn begin(mut self) -> io::Result<Watch> {
         self.owner = None;
-        let mut waits = lock(&self.waits, PATIENTLY).ok_or(io::ErrorKind::WouldBlock)?;
+        let waits = lock(&self.waits, PATIENTLY).ok_or(io::ErrorKind::WouldBlock)?;
         // Before and not after: the inode that is watched from now on may be gone as soon as that, and have
         // a successor when the lock is tried.
         self.pass_on(&waits);
@@ -130,9 +131,6 @@ impl FileWatch {
             inotify::add_watch(&self.inotify, &*self.path, events | WatchFlags::DONT_FOLLOW);
         let id = *added.as_ref().unwrap_or(&NO_WATCH);
         let old = self.wait.id.swap(id, Ordering::SeqCst);
-        if old == NO_WATCH && id != NO_WATCH {
-            waits.push(Arc::clone(&self.wait));
-        }
         if old != id {
             self.remove(old, &waits);
         }
@@ -262,6 +260,6 @@ fn end_of_owner(path: &Path) -> Option<OwnedFd> {
 }
 
 fn has_ended(owner: &OwnedFd) -> bool {
-    let mut owner = [PollFd::new(owner.as_fd(), PollFlags::POLLIN)];
-    !matches!(poll(&mut owner, PollTimeout::ZERO), Ok(0) | Err(nix::errno::Errno::EINTR))
+    let mut owner = [PollFd::new(owner, PollFlags::IN)];
+    !matches!(poll(&mut owner, Some(&Timespec::default())), Ok(0) | Err(Errno::INTR))
 }

@@ -6,12 +6,8 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use nix::poll::ppoll;
-use nix::poll::{PollFd, PollFlags};
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-use nix::poll::{PollTimeout, poll};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use crate::retry::cancel::CancelToken;
 
@@ -73,19 +69,19 @@ impl Sleeper for ThreadSleeper {
                 left = left.min(BLIND_SLEEP);
             }
             let descriptors = alarm.into_iter().chain(events.iter().copied().flatten());
-            let poll_fd = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
+            let poll_fd = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
             let mut waited_for: Vec<_> = descriptors.map(poll_fd).collect();
             if waited_for.is_empty() {
                 thread::sleep(left);
                 continue;
             }
-            match poll_for(&mut waited_for, left) {
-                Ok(0) | Err(Errno::EINTR) => {}
-                // `None` for bits that nix does not know: it is something.
+            // Longer than a timespec can tell is for ever.
+            match poll(&mut waited_for, left.try_into().ok().as_ref()) {
+                Ok(0) | Err(Errno::INTR) => {}
                 Ok(_)
                     if waited_for[alarm.iter().len()..]
                         .iter()
-                        .any(|it| it.any() != Some(false)) =>
+                        .any(|it| !it.revents().is_empty()) =>
                 {
                     return true;
                 }
@@ -132,20 +128,4 @@ impl CancelToken {
         block(ThreadSleeper::new(Some(self.clone())).sleep(time, &[]));
         self.is_cancelled()
     }
-}
-
-/// To the nanosecond where there is ppoll(2): some delays are shorter than a millisecond.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn poll_for(waited_for: &mut [PollFd<'_>], left: Duration) -> Result<i32, Errno> {
-    // 68 years: a time_t of 32 bits holds no more.
-    let left = left.min(Duration::from_secs(i32::MAX.unsigned_abs().into()));
-    ppoll(waited_for, Some(left.into()), None)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn poll_for(waited_for: &mut [PollFd<'_>], left: Duration) -> Result<i32, Errno> {
-    // Rounded up: rounded down, the last millisecond would be a busy loop.
-    let milliseconds = left.as_nanos().div_ceil(1_000_000);
-    let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
-    poll(waited_for, timeout)
 }

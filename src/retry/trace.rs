@@ -1,14 +1,6 @@
 //! What a subscriber of `tracing` sees: a span for the wait, an event for each attempt and for giving up.
 
-#![cfg_attr(
-    not(feature = "tracing"),
-    allow(
-        unused_variables,
-        clippy::unused_self,
-        clippy::needless_pass_by_value,
-        clippy::needless_update
-    )
-)]
+#![cfg_attr(not(feature = "tracing"), allow(unused, clippy::all, clippy::pedantic))]
 
 use std::borrow::Cow;
 use std::fmt::Display;

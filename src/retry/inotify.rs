@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::{io, mem, process};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, read, write};
@@ -260,6 +261,6 @@ fn end_of_owner(path: &Path) -> Option<OwnedFd> {
 }
 
 fn has_ended(owner: &OwnedFd) -> bool {
-    let mut owner = [PollFd::new(owner, PollFlags::IN)];
-    !matches!(poll(&mut owner, Some(&Timespec::default())), Ok(0) | Err(Errno::INTR))
+    let mut owner = [PollFd::new(owner.as_fd(), PollFlags::POLLIN)];
+    !matches!(poll(&mut owner, PollTimeout::ZERO), Ok(0) | Err(nix::errno::Errno::EINTR))
 }

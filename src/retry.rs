@@ -1,8 +1,19 @@
-//! Waiting for a lock: trying again, with growing and jittered delays, until a deadline.
+//! Waiting for a lock: trying again, after growing and jittered delays, until a deadline.
 //!
 //! [`acquire_with_retry`] is all that most programs need. A [`RetryPolicy`] says when to try again
 //! and when to give up; its [`run`](RetryPolicy::run) takes a hook that hears of each wait and a
-//! [`CancelToken`] that ends it. [`TryLock`] is the seam for a lock that is kept elsewhere.
+//! [`CancelToken`] that ends it. [`TryLock`] is for a lock that is kept elsewhere, and
+//! [`Retry::call_when`] for any other operation.
+//!
+//! | | `default()` | `daemon()` | why |
+//! |---|---|---|---|
+//! | first attempt | at once | at once | the lock is nearly always free |
+//! | first delay | 10 ms | 10 ms | shorter delays only spin |
+//! | growth | ×1.5 | ×1.5 | a short wait stays short, a long one costs nothing |
+//! | longest delay | 250 ms | 1 s | how late a released lock is noticed at worst |
+//! | jitter | equal: half the delay to all of it | the same | waiters that started together drift apart |
+//! | gives up after | 10 s | never | a user gives up waiting, a daemon is cancelled |
+//! | wakes on release | yes | yes | on Linux an event ends a delay early |
 //!
 //! A lock that is free costs what [`try_lock`](crate::Lockfile::try_lock) costs: the first attempt
 //! is made at once, and nothing is set up before it fails.

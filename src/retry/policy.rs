@@ -8,7 +8,7 @@ pub(super) const SHORTEST_DELAY: Duration = Duration::from_millis(1);
 /// When to try again, and when to give up.
 ///
 /// [`default`](RetryPolicy::default) suits a program whose user waits for it, [`daemon`](RetryPolicy::daemon)
-/// one that nobody waits for. The table in the [module's page](crate::retry) compares them.
+/// one that nobody waits for. The table of the [module](crate::retry) compares them.
 ///
 /// # Examples
 ///

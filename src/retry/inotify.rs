@@ -1,8 +1,8 @@
 //! Linux's events of a lock file, by inotify(7), and of its owner, by a pidfd.
 //!
 //! One inotify instance serves all waits of a process: the kernel allows a user 128 by default, and other
-//! programs want some. Every wait polls it. The one that reads an event rings the bell of each wait that the
-//! event is meant for.
+//! programs want some. Every wait polls it. The one that reads an event passes it on to each wait that the event is
+//! meant for, and wakes it by an eventfd of its own.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -45,6 +45,7 @@ struct Wait {
     id: AtomicI32,
     /// What has happened to that file: `NOTHING`, `CLOSED` or `OTHER`.
     heard: AtomicU8,
+    /// An eventfd, written when something was heard.
     bell: OwnedFd,
 }
 
@@ -120,7 +121,7 @@ impl FileWatch {
         // Before and not after: the inode that is watched from now on may be gone as soon as that, and have
         // a successor when the lock is tried.
         self.pass_on(&waits);
-        self.wait.take();
+        self.wait.heard.store(NOTHING, Ordering::SeqCst);
         // The link count changes when the file is removed. Moved is as good as removed. A killed owner's
         // last writable descriptor is closed. The inode itself goes a moment after its name: on its way there
         // the first event can wake us while the name is still to be seen.
@@ -173,7 +174,9 @@ impl FileWatch {
             for wait in waits {
                 if all || wait.id.load(Ordering::SeqCst) == event.wd() {
                     wait.heard.fetch_max(heard, Ordering::SeqCst);
-                    let _ = write(&wait.bell, &1_u64.to_ne_bytes());
+                    if !Arc::ptr_eq(wait, &self.wait) {
+                        let _ = write(&wait.bell, &1_u64.to_ne_bytes());
+                    }
                 }
             }
         }
@@ -228,7 +231,11 @@ impl Instance {
 
 impl Wait {
     fn take(&self) -> u8 {
-        // In this order: what is told in between rings once too often, and not once too little.
+        let heard = self.heard.swap(NOTHING, Ordering::SeqCst);
+        if heard != NOTHING {
+            return heard;
+        }
+        // In this order: what is told in between wakes us once too often, and not once too little.
         let _ = read(&self.bell, &mut [0; 8]);
         self.heard.swap(NOTHING, Ordering::SeqCst)
     }

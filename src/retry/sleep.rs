@@ -17,7 +17,7 @@ pub(super) const BLIND_SLEEP: Duration = Duration::from_millis(10);
 /// What a sleep listens to.
 pub(super) type Events<'a> = [Option<BorrowedFd<'a>>];
 
-/// The clock of a run, and its bed.
+/// The clock of a run, and how it sleeps.
 pub(super) trait Sleeper {
     /// It cannot tell less time than this.
     const TICK: Duration;

@@ -142,8 +142,7 @@ impl<W: Fn() -> Option<Watch>> WakeUp<W> {
 
     /// Does without events from now on.
     pub(super) fn give_up_watch(&mut self) {
-        self.source = None;
-        self.watch = None;
+        (self.source, self.watch) = (None, None);
         #[cfg(any(target_os = "linux", target_os = "android"))]
         inotify::give_back();
     }

@@ -89,6 +89,7 @@ pub fn heard_while(work: impl FnOnce()) -> Vec<String> {
 fn a_wait_is_a_span_and_each_attempt_an_event_in_it() {
     let sandbox = Sandbox::new();
     let mut held = Some(sandbox.lock());
+    let busy = sandbox.lockfile().try_lock().unwrap_err();
     let listener = Listener::default();
     let policy = RetryPolicy::fixed(Duration::from_millis(1)).with_max_elapsed(None);
     tracing::subscriber::with_default(listener.clone(), || {
@@ -102,8 +103,7 @@ fn a_wait_is_a_span_and_each_attempt_an_event_in_it() {
     let (path, pid) = (sandbox.path().display().to_string(), process::id());
     let failed = |attempt| {
         format!(
-            "DEBUG attempt failed lock={path:?} attempt={attempt} pid={pid} \
-             error={path} is locked by process {pid} delay=1ms"
+            "DEBUG attempt failed lock={path:?} attempt={attempt} pid={pid} error={busy} delay=1ms"
         )
     };
     let succeeded = format!("DEBUG attempt succeeded lock={path:?} attempt=3");

@@ -1,8 +1,19 @@
-//! Waiting for a lock: trying again, with growing and jittered delays, until a deadline.
+//! Waiting for a lock: trying again, after growing and jittered delays, until a deadline.
 //!
 //! [`acquire_with_retry`] is all that most programs need. A [`RetryPolicy`] says when to try again
 //! and when to give up; its [`run`](RetryPolicy::run) takes a hook that hears of each wait and a
-//! [`CancelToken`] that ends it. [`TryLock`] is the seam for a lock that is kept elsewhere.
+//! [`CancelToken`] that ends it. [`TryLock`] is for a lock that is kept elsewhere, and
+//! [`Retry::call_when`] for any other operation.
+//!
+//! | | `default()` | `daemon()` | why |
+//! |---|---|---|---|
+//! | first attempt | at once | at once | the lock is nearly always free |
+//! | first delay | 10 ms | 10 ms | shorter delays only spin |
+//! | growth | ×1.5 | ×1.5 | a short wait stays short, a long one costs nothing |
+//! | longest delay | 250 ms | 1 s | how late a released lock is noticed at worst |
+//! | jitter | equal: half the delay to all of it | the same | waiters that started together drift apart |
+//! | gives up after | 10 s | never | a user gives up waiting, a daemon is cancelled |
+//! | wakes on release | yes | yes | on Linux an event ends a delay early |
 //!
 //! A lock that is free costs what [`try_lock`](crate::Lockfile::try_lock) costs: the first attempt
 //! is made at once, and nothing is set up before it fails.
@@ -28,36 +39,34 @@
 //! # }
 //! ```
 
-#[cfg(feature = "tokio")]
-mod run_async;
+// In the order in which data flows: no file names one above it.
 mod run;
-mod progress;
 mod wait;
-mod wake;
-mod decision;
+mod wake_up;
+#[cfg(feature = "tokio")]
+mod task_sleep;
+mod sleep;
 mod schedule;
 #[cfg(feature = "serde")]
 mod settings;
 mod builder;
 mod policy;
-mod jitter;
-mod cancel;
-mod trace;
-mod attempt;
-mod give_up;
-mod seam;
+mod try_lock;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod inotify;
 mod watch;
+mod trace;
+mod failure;
 mod temporary;
+mod cancel;
 
-pub use attempt::Attempt;
 pub use builder::{InvalidPolicy, RetryPolicyBuilder};
 pub use cancel::CancelToken;
-pub use give_up::{GaveUp, RetryError};
-pub use jitter::Jitter;
-pub use policy::RetryPolicy;
+pub use failure::{Attempt, GaveUp, RetryError};
+pub use policy::{Jitter, RetryPolicy};
 pub use run::Retry;
-pub use seam::TryLock;
-pub use temporary::Temporary;
+pub use temporary::{Again, Failure, Temporary};
+pub use try_lock::TryLock;
 pub use watch::Watch;
 
 /// Takes the lock, trying again on temporary errors as `policy` says.
@@ -90,8 +99,9 @@ pub fn acquire_with_retry<L: TryLock>(
 
 /// Takes the lock as [`acquire_with_retry`] does, and gives up the thread while it sleeps.
 ///
-/// It needs the feature `tokio`. Dropping the future ends the run and leaves nothing locked.
-/// [`Retry::acquire_async`] takes hooks.
+/// It needs the feature `tokio`. Dropping the future ends the run and leaves nothing locked. For a time
+/// limit, set the policy's: unlike `tokio::time::timeout`, it tells who holds the lock.
+/// [`Retry::acquire_async`] takes a hook and a token.
 ///
 /// # Errors
 ///
@@ -99,8 +109,7 @@ pub fn acquire_with_retry<L: TryLock>(
 ///
 /// # Panics
 ///
-/// When it has to wait outside a tokio runtime, or in one without time, or, as long as the policy [wakes
-/// on release](RetryPolicyBuilder::wake_on_release), without I/O.
+/// Outside a tokio runtime, or in one without time. In one without I/O, it only wakes by its delays.
 ///
 /// # Examples
 ///
@@ -118,9 +127,9 @@ pub fn acquire_with_retry<L: TryLock>(
 /// # }
 /// ```
 #[cfg(feature = "tokio")]
-pub async fn acquire_with_retry_async<L: TryLock>(
-    lock: &L,
+pub fn acquire_with_retry_async<L: TryLock>(
+    lock: L,
     policy: &RetryPolicy,
-) -> Result<L::Guard, RetryError<L::Error>> {
-    policy.run().acquire_async(lock).await
+) -> impl Future<Output = Result<L::Guard, RetryError<L::Error>>> + use<L> {
+    policy.run().acquire_async(lock)
 }

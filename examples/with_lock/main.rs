@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lexopt::{Arg, ValueExt as _};
-use pidlockfile::retry::{CancelToken, GaveUp, RetryPolicy};
+use pidlockfile::retry::{CancelToken, RetryPolicy};
 use pidlockfile::{LockGuard, Lockfile};
 
 use crate::command::Signals;
@@ -113,17 +113,13 @@ impl Job {
         let acquired = self
             .policy
             .run()
-            .on_wait(|attempt| waiting.show(attempt))
+            .on_new_owner(|attempt| waiting.show(attempt))
             .cancel_on(token)
             .acquire(&self.lockfile);
         waiting.end();
         acquired.map_err(|error| {
-            match (&error.last, error.reason) {
-                // Of a single attempt, what it failed with is all there is to tell.
-                (Some(last), GaveUp::Permanent | GaveUp::Attempts) => complain(last),
-                _ => complain(&error),
-            }
-            if error.reason == GaveUp::Permanent { NO_LOCK_POSSIBLE } else { self.busy_status }
+            complain(&error);
+            if error.is_permanent() { NO_LOCK_POSSIBLE } else { self.busy_status }
         })
     }
 }

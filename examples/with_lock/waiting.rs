@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use pidlockfile::Error;
 use pidlockfile::retry::Attempt;
 
 use crate::tell;
@@ -12,20 +11,18 @@ use crate::tell;
 #[derive(Default)]
 pub struct Waiting {
     spinner: Option<ProgressBar>,
-    last_line: String,
 }
 
 impl Waiting {
-    pub fn show(&mut self, attempt: &Attempt<'_, Error>) {
+    pub fn show(&mut self, attempt: &Attempt<'_>) {
         let text = match attempt.owner() {
             Some(pid) => format!("waiting for process {pid}"),
             None => format!("waiting: {}", attempt.error),
         };
         if io::stderr().is_terminal() {
             self.spinner.get_or_insert_with(spinner).set_message(text);
-        } else if self.last_line != text {
+        } else {
             tell(&text);
-            self.last_line = text;
         }
     }
 

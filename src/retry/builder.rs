@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::retry::{Jitter, RetryPolicy};
+use crate::retry::policy::{Jitter, RetryPolicy, SHORTEST_DELAY};
 
 /// A [`RetryPolicy`] in the making; what is not set is as in the default one.
 ///
@@ -26,17 +26,15 @@ use crate::retry::{Jitter, RetryPolicy};
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct RetryPolicyBuilder {
-    unchecked: RetryPolicy,
-}
+pub struct RetryPolicyBuilder(RetryPolicy);
 
 /// Why a policy makes no sense. Every text begins with the name of the field.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPolicy {
-    /// The first delay is zero, and so would be all the others.
-    #[error("initial_delay is zero, and so would be every delay after it")]
-    InitialDelay,
+    /// The first delay is so short that a run would only spin.
+    #[error("initial_delay is {0:?}, and less than {SHORTEST_DELAY:?}")]
+    InitialDelay(Duration),
     /// The multiplier is less than 1, infinite or not a number.
     #[error("multiplier is {0}, and not a finite number of at least 1")]
     Multiplier(f64),
@@ -53,95 +51,101 @@ pub enum InvalidPolicy {
     MaxAttempts,
 }
 
-impl RetryPolicyBuilder {
-    pub(super) fn new() -> RetryPolicyBuilder {
-        RetryPolicyBuilder { unchecked: RetryPolicy::default() }
+impl RetryPolicy {
+    /// Starts a policy of your own from the default one.
+    pub fn builder() -> RetryPolicyBuilder {
+        RetryPolicy::default().to_builder()
     }
 
-    /// Sets the delay after the first attempt, before jitter. Default: 10 ms.
-    pub fn initial_delay(mut self, delay: Duration) -> RetryPolicyBuilder {
-        self.unchecked.initial_delay = delay;
-        self
+    /// Starts a policy of your own from this one: the daemon's, but for a field or two.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use pidlockfile::retry::{InvalidPolicy, RetryPolicy};
+    ///
+    /// # fn main() -> Result<(), InvalidPolicy> {
+    /// let rarely = RetryPolicy::daemon().to_builder().max_delay(Duration::from_secs(5)).build()?;
+    /// # assert_ne!(rarely, RetryPolicy::daemon());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn to_builder(&self) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(*self)
+    }
+}
+
+impl RetryPolicyBuilder {
+    /// Sets the delay after the first attempt, before jitter: at least 1 ms. Default: 10 ms.
+    pub fn initial_delay(self, delay: Duration) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { initial_delay: delay, ..self.0 })
     }
 
     /// Sets the factor by which each delay is longer than the one before. Default: 1.5.
-    pub fn multiplier(mut self, factor: f64) -> RetryPolicyBuilder {
-        self.unchecked.multiplier = factor;
-        self
+    pub fn multiplier(self, factor: f64) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { multiplier: factor, ..self.0 })
     }
 
     /// Sets the longest delay; jitter does not exceed it either. Default: 250 ms.
-    pub fn max_delay(mut self, delay: Duration) -> RetryPolicyBuilder {
-        self.unchecked.max_delay = delay;
-        self
+    pub fn max_delay(self, delay: Duration) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { max_delay: delay, ..self.0 })
     }
 
     /// Sets how delays are spread. Default: [`Jitter::Equal`].
-    pub fn jitter(mut self, jitter: Jitter) -> RetryPolicyBuilder {
-        self.unchecked.jitter = jitter;
-        self
+    pub fn jitter(self, jitter: Jitter) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { jitter, ..self.0 })
     }
 
     /// Sets the number of attempts, the first included; `None` for any number, the default.
     ///
-    /// Attempts that [news of the lock](RetryPolicyBuilder::wake_on_release) brings about come on top:
-    /// they make no run give up earlier.
-    pub fn max_attempts(mut self, limit: impl Into<Option<u32>>) -> RetryPolicyBuilder {
-        self.unchecked.max_attempts = limit.into();
-        self
+    /// Attempts that [events](RetryPolicyBuilder::wake_on_release) bring about come on top: they make no run
+    /// give up earlier.
+    pub fn max_attempts(self, limit: impl Into<Option<u32>>) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { max_attempts: limit.into(), ..self.0 })
     }
 
     /// Sets the time after which a run gives up; `None` for never, zero for a single attempt.
     /// Default: 10 s.
-    pub fn max_elapsed(mut self, limit: impl Into<Option<Duration>>) -> RetryPolicyBuilder {
-        self.unchecked.max_elapsed = limit.into();
-        self
+    pub fn max_elapsed(self, limit: impl Into<Option<Duration>>) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { max_elapsed: limit.into(), ..self.0 })
     }
 
     /// Sets the seed of the jitter, which makes every run sleep the same delays; for tests.
     ///
     /// `None`, the default, draws a new seed for each run.
-    pub fn seed(mut self, seed: impl Into<Option<u64>>) -> RetryPolicyBuilder {
-        self.unchecked.seed = seed.into();
-        self
+    pub fn seed(self, seed: impl Into<Option<u64>>) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { seed: seed.into(), ..self.0 })
     }
 
-    /// Sets whether news of the lock, such as its release, ends a sleep early. Default: yes.
+    /// Sets whether an event, such as the release of the lock, ends a delay early. Default: yes.
     ///
-    /// The delays stay the upper bound of every sleep. An attempt that comes early and fails goes back
-    /// to the same sleep: it neither counts towards `max_attempts` nor makes the next delay longer.
-    ///
-    /// So that a crowd does not try all at once, a run that was woken in vain waits for a random time after the
-    /// next news: up to 0.2 ms for each time that another one was quicker, 6.4 ms at the most, and one time in
-    /// four not at all. Where nothing shows that the lock changed hands, as with a file that only changes or a
-    /// lock that is kept elsewhere, this doubles each time, up to 26 ms: some 80 attempts a second. News that
-    /// comes a second after the last is answered at once. A killed owner closes its file before it is dead; so
-    /// after a close, a run waits for that, but no more than 1 ms on top, and then tries again after 8, 64 and
-    /// 512 ms.
+    /// The delays stay the upper bound: nothing depends on an event. An attempt that one brings about and that
+    /// fails changes neither the delays nor what is left of `max_attempts`. Where many wait, they do not all
+    /// try at once, and no waiter is left out. A file that changes all the time makes no waiter spin.
     ///
     /// # Platform-specific behavior
     ///
-    /// For a [`Lockfile`](crate::Lockfile) there is news on Linux and Android: of the file, by
-    /// inotify(7), and of the process whose pid is in it, by a pidfd. The first sleep goes without
-    /// if it is no longer than 10 ms. A process has at most 16 waits that hear news at a time, each with one
-    /// inotify instance, of which a user may have 128; a wait that gets none sleeps its delays to the
-    /// end. Between machines that share a file there is no news, and a child that pid 1 forks into a new pid
-    /// namespace, where it is pid 1 too, may take its parent's. A lock that is kept elsewhere
-    /// [brings its own](crate::retry::TryLock::watch).
-    pub fn wake_on_release(mut self, wake: bool) -> RetryPolicyBuilder {
-        self.unchecked.wake_on_release = wake;
-        self
+    /// A [`Lockfile`](crate::Lockfile) raises events on Linux and Android: when it is removed or closed, and when
+    /// the process whose pid is in it ends. It raises none when another machine does that, nor when a
+    /// flock(1) ends, which opens it for reading. All waits of a process share one inotify instance, of which a
+    /// user may have 128; a wait that can't have it sleeps its delays to the end. A lock that is kept
+    /// elsewhere [raises its own](crate::retry::TryLock::watch).
+    pub fn wake_on_release(self, wake: bool) -> RetryPolicyBuilder {
+        RetryPolicyBuilder(RetryPolicy { wake_on_release: wake, ..self.0 })
     }
 
     /// Checks the policy and returns it.
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`] if a field makes no sense: no delay, delays that shrink, or no attempt at all.
+    /// [`InvalidPolicy`] if a field makes no sense: a delay that only spins, delays that shrink, or no attempt at
+    /// all.
     pub fn build(self) -> Result<RetryPolicy, InvalidPolicy> {
-        let RetryPolicy { initial_delay, multiplier, max_delay, max_attempts, .. } = self.unchecked;
-        if initial_delay.is_zero() {
-            return Err(InvalidPolicy::InitialDelay);
+        let RetryPolicy { initial_delay, multiplier, max_delay, max_attempts, .. } = self.0;
+        if initial_delay < SHORTEST_DELAY {
+            return Err(InvalidPolicy::InitialDelay(initial_delay));
         }
         if !multiplier.is_finite() || multiplier < 1.0 {
             return Err(InvalidPolicy::Multiplier(multiplier));
@@ -152,6 +156,6 @@ impl RetryPolicyBuilder {
         if max_attempts == Some(0) {
             return Err(InvalidPolicy::MaxAttempts);
         }
-        Ok(self.unchecked)
+        Ok(self.0)
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter, Write as _};
-use std::iter;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
+use std::thread;
 
 /// Ends the waits that it was given to.
 ///
@@ -52,15 +52,25 @@ pub struct CancelToken {
 struct Shared {
     /// Memory is copied by fork(2), so this flag is each process's own. A pipe would be shared.
     cancelled: AtomicBool,
-    first: Alarm,
+    /// What the process that made the token lends to poll loops.
+    first: Arc<Alarm>,
+    /// What wakes the waits of this process. A forked child puts its own in the place of its parent's, which is
+    /// closed with that.
+    current: Mutex<Arc<Alarm>>,
+    /// What forked processes lend. A place is filled by the process whose pid is in it, and by no other: to fill
+    /// one that another thread is about to fill could block for ever, in a child that lacks this thread.
+    lent: [(AtomicU32, OnceLock<Arc<Alarm>>); GENERATIONS],
 }
 
-/// The pipe by which one process wakes its own waits, and the alarms of processes forked from it.
-struct Alarm {
+/// How many of a process and its ancestors, each forked from the one before, can lend an alarm of their own.
+const GENERATIONS: usize = 16;
+
+/// The pipe by which a process wakes its own waits.
+pub(super) struct Alarm {
     pid: u32,
     reader: PipeReader,
     writer: PipeWriter,
-    next: OnceLock<Box<Alarm>>,
+    is_rung: AtomicBool,
 }
 
 impl CancelToken {
@@ -71,8 +81,10 @@ impl CancelToken {
     ///
     /// The operating system's, if the process has used up its file descriptors.
     pub fn new() -> io::Result<CancelToken> {
-        let first = Alarm::new()?;
-        Ok(CancelToken { shared: Arc::new(Shared { cancelled: AtomicBool::new(false), first }) })
+        let first = Arc::new(Alarm::new()?);
+        let current = Mutex::new(Arc::clone(&first));
+        let (cancelled, lent) = Default::default();
+        Ok(CancelToken { shared: Arc::new(Shared { cancelled, first, current, lent }) })
     }
 
     /// Cancels all that was given this token or a clone of it. A second call does nothing.
@@ -82,11 +94,13 @@ impl CancelToken {
         if self.shared.cancelled.swap(true, Ordering::SeqCst) {
             return;
         }
-        // Pairs with the fence in `own_alarm`: either we find the alarm of a wait that begins just now, or
-        // that wait finds our flag.
+        // Pairs with the fence in `alarm`: either we find the alarm of a wait that begins just now, or that wait
+        // finds our flag. So does one that is just now looking for its alarm, and keeps us from ours.
         fence(Ordering::SeqCst);
-        if let Some(alarm) = self.shared.alarm_of(process::id()) {
-            alarm.ring();
+        if let Some(current) = lock(&self.shared.current, 1)
+            && current.pid == process::id()
+        {
+            current.ring();
         }
     }
 
@@ -98,58 +112,89 @@ impl CancelToken {
 
     /// This process's alarm, which is made now if the token came here by a fork; `None` if there are
     /// no file descriptors left for it. The flag must be looked at after this.
-    pub(super) fn own_alarm(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn alarm(&self) -> Option<Arc<Alarm>> {
         let pid = process::id();
-        if let Some(alarm) = self.shared.alarm_of(pid) {
-            return Some(alarm.reader.as_fd());
+        let mut current = lock(&self.shared.current, PATIENTLY)?;
+        if current.pid != pid {
+            *current = Arc::new(Alarm::new().ok()?);
         }
-        let mut alarm = Box::new(Alarm::new().ok()?);
-        for last in self.shared.alarms() {
-            // Refused where another thread was faster: then its alarm is next in the list.
-            match last.next.set(alarm) {
-                Ok(()) => break,
-                Err(refused) => alarm = refused,
-            }
-        }
+        let alarm = Arc::clone(&current);
+        drop(current);
         fence(Ordering::SeqCst);
-        let alarm = self.shared.alarm_of(pid)?;
         if self.is_cancelled() {
             alarm.ring();
         }
-        Some(alarm.reader.as_fd())
-    }
-}
-
-impl Shared {
-    fn alarms(&self) -> impl Iterator<Item = &Alarm> {
-        iter::successors(Some(&self.first), |alarm| alarm.next.get().map(|next| &**next))
+        Some(alarm)
     }
 
-    fn alarm_of(&self, pid: u32) -> Option<&Alarm> {
-        self.alarms().find(|alarm| alarm.pid == pid)
+    fn lent(&self) -> Option<&Alarm> {
+        let pid = process::id();
+        let alarm = self.alarm()?;
+        let Shared { first, lent, .. } = &*self.shared;
+        if first.pid == pid {
+            return Some(first);
+        }
+        for (place, lent) in lent {
+            let owner = place.load(Ordering::SeqCst);
+            if owner == pid
+                && let Some(alarm) = lent.get()
+            {
+                return Some(alarm);
+            }
+            // Of several threads each fills a place, with the same alarm.
+            let claim = || place.compare_exchange(0, pid, Ordering::SeqCst, Ordering::SeqCst);
+            if owner == 0 && claim().is_ok() {
+                return Some(lent.get_or_init(|| alarm));
+            }
+        }
+        None
     }
 }
 
 impl Alarm {
     fn new() -> io::Result<Alarm> {
         let (reader, writer) = io::pipe()?;
-        Ok(Alarm { pid: process::id(), reader, writer, next: OnceLock::new() })
+        Ok(Alarm { pid: process::id(), reader, writer, is_rung: false.into() })
     }
 
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+
+    /// Nobody reads the byte, so the pipe stays readable.
     fn ring(&self) {
-        // Nobody reads the byte, so the pipe stays readable. Nothing can go wrong that could be mended here.
-        let _ = (&self.writer).write(&[0]);
+        if !self.is_rung.swap(true, Ordering::SeqCst) {
+            // Nothing can go wrong that could be mended here.
+            let _ = (&self.writer).write(&[0]);
+        }
     }
 }
+
+/// Tries so often to lock what others hold for some microseconds. In a child that was forked in these, it is held
+/// for ever: so it is not waited for without end.
+pub(super) fn lock<T>(mutex: &Mutex<T>, tries: u32) -> Option<MutexGuard<'_, T>> {
+    for _ in 0..tries {
+        match mutex.try_lock() {
+            Ok(locked) => return Some(locked),
+            Err(TryLockError::Poisoned(locked)) => return Some(locked.into_inner()),
+            Err(TryLockError::WouldBlock) => thread::yield_now(),
+        }
+    }
+    None
+}
+
+/// Where nothing forbids to wait for those microseconds.
+pub(super) const PATIENTLY: u32 = 1000;
 
 /// Readable once the token is cancelled, for a poll loop of the caller's own. Nothing must be read
 /// from it.
 ///
 /// In a forked child, ask again for the descriptor. Where the child has no file descriptors left for
-/// one of its own, it is the parent's.
+/// one of its own, or if many generations before it have asked, it is the descriptor of the process that made
+/// the token.
 impl AsFd for CancelToken {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.own_alarm().unwrap_or(self.shared.first.reader.as_fd())
+        self.lent().unwrap_or(&self.shared.first).as_fd()
     }
 }
 

@@ -1,23 +1,14 @@
-//! How long to go on trying, and how often.
+//! When to try again and when to give up, as plain data.
 
 use std::time::Duration;
 
-use crate::retry::{Jitter, Retry, RetryPolicyBuilder, decision};
+/// No delay is shorter: shorter ones only spin.
+pub(super) const SHORTEST_DELAY: Duration = Duration::from_millis(1);
 
 /// When to try again, and when to give up.
 ///
-/// The default suits a program whose user waits for it, [`daemon`](RetryPolicy::daemon) one that
-/// nobody waits for:
-///
-/// | | `default()` | `daemon()` | why |
-/// |---|---|---|---|
-/// | first attempt | at once | at once | the lock is nearly always free |
-/// | first delay | 10 ms | 10 ms | shorter sleeps only spin |
-/// | growth | ×1.5 | ×1.5 | a short wait stays short, a long one costs nothing |
-/// | longest delay | 250 ms | 1 s | how late a released lock is noticed at worst |
-/// | jitter | equal | equal | waiters that started together drift apart |
-/// | gives up after | 10 s | never | a user loses patience, a daemon is cancelled |
-/// | wakes on release | yes | yes | on Linux the kernel tells when to try again, before the delay is over |
+/// [`default`](RetryPolicy::default) suits a program whose user waits for it, [`daemon`](RetryPolicy::daemon)
+/// one that nobody waits for. The table of the [module](crate::retry) compares them.
 ///
 /// # Examples
 ///
@@ -29,7 +20,7 @@ use crate::retry::{Jitter, Retry, RetryPolicyBuilder, decision};
 /// let patient = RetryPolicy::default().with_max_elapsed(Duration::from_secs(60));
 /// assert_ne!(patient, RetryPolicy::default());
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetryPolicy {
     pub(super) initial_delay: Duration,
     pub(super) multiplier: f64,
@@ -41,7 +32,24 @@ pub struct RetryPolicy {
     pub(super) wake_on_release: bool,
 }
 
-/// Delays of 10 ms growing to 250 ms, equal jitter, gives up after 10 s.
+/// How a delay is spread at random.
+///
+/// Jitter only ever makes a delay shorter, so it never exceeds the longest delay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+#[non_exhaustive]
+pub enum Jitter {
+    /// The delay as computed.
+    None,
+    /// Between half the delay and the delay. The default.
+    #[default]
+    Equal,
+    /// Between zero and the delay.
+    Full,
+}
+
+/// The policy of a program whose user waits for it: it gives up after 10 s.
 impl Default for RetryPolicy {
     fn default() -> RetryPolicy {
         RetryPolicy {
@@ -58,7 +66,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Returns the policy of a daemon: delays up to 1 s, and it goes on until it is cancelled.
+    /// Returns the policy of a daemon: longer delays, and it waits until it is cancelled.
     #[must_use]
     pub fn daemon() -> RetryPolicy {
         RetryPolicy {
@@ -70,10 +78,10 @@ impl RetryPolicy {
 
     /// Returns a policy with the same `delay` every time, without jitter, that gives up after 10 s.
     ///
-    /// A delay of zero would spin, and counts as one millisecond.
+    /// A delay of less than one millisecond would spin, and counts as one millisecond.
     #[must_use]
     pub fn fixed(delay: Duration) -> RetryPolicy {
-        let delay = if delay.is_zero() { Duration::from_millis(1) } else { delay };
+        let delay = delay.max(SHORTEST_DELAY);
         RetryPolicy {
             initial_delay: delay,
             multiplier: 1.0,
@@ -89,58 +97,12 @@ impl RetryPolicy {
         RetryPolicy { max_attempts: Some(1), ..RetryPolicy::default() }
     }
 
-    /// Starts a policy of your own from the default one.
-    pub fn builder() -> RetryPolicyBuilder {
-        RetryPolicyBuilder::new()
-    }
-
     /// Sets the time after which a run gives up; `None` for never, zero for a single attempt.
     ///
-    /// It is counted from the start of the run. The last sleep is cut short so that the last attempt
+    /// It is counted from the start of the run. The last delay is cut short so that the last attempt
     /// is made when the time is up.
     #[must_use]
     pub fn with_max_elapsed(self, limit: impl Into<Option<Duration>>) -> RetryPolicy {
         RetryPolicy { max_elapsed: limit.into(), ..self }
-    }
-
-    /// Returns how long a run sleeps after each attempt, if the attempts take no time.
-    ///
-    /// The iterator ends where the run gives up; without a limit it never ends. Without a seed it
-    /// differs from run to run, by the jitter.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// use pidlockfile::retry::RetryPolicy;
-    ///
-    /// let policy = RetryPolicy::fixed(Duration::from_secs(7)).with_max_elapsed(Duration::from_secs(10));
-    /// // Attempts after 0, 7 and 10 seconds.
-    /// assert!(policy.delays().eq([7, 3].map(Duration::from_secs)));
-    /// ```
-    pub fn delays(&self) -> impl Iterator<Item = Duration> + Send {
-        decision::delays(self)
-    }
-
-    /// Starts a run, to which hooks can be added before it acquires.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use pidlockfile::{Lockfile, retry::RetryPolicy};
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let dir = tempfile::tempdir()?;
-    /// # let path = dir.path().join("run.pid");
-    /// let _guard = RetryPolicy::default()
-    ///     .run()
-    ///     .on_wait(|attempt| eprintln!("waiting: {}", attempt.error))
-    ///     .acquire(&Lockfile::new(path)?)?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn run<E>(&self) -> Retry<'_, E> {
-        Retry::new(self)
     }
 }

@@ -1,16 +1,23 @@
-//! One run of a policy: its hooks, and the loop that sleeps between attempts.
+//! One run of a policy, with its hook and its token.
 
-use std::time::Instant;
+use std::borrow::Cow;
+use std::future::ready;
 
-use crate::retry::progress::Progress;
-use crate::retry::wake::Wake;
-use crate::retry::{
-    Attempt, CancelToken, RetryError, RetryPolicy, Temporary, TryLock, Watch, wait,
-};
+use crate::retry::cancel::CancelToken;
+use crate::retry::failure::{Attempt, RetryError};
+use crate::retry::policy::RetryPolicy;
+use crate::retry::sleep::{ThreadSleeper, block};
+#[cfg(feature = "tokio")]
+use crate::retry::task_sleep::TaskSleeper;
+use crate::retry::temporary::{Again, Failure, Temporary};
+use crate::retry::trace::Trace;
+use crate::retry::try_lock::TryLock;
+use crate::retry::wait::{Verdict, Wait};
+use crate::retry::watch::Watch;
 
-/// One run of a [`RetryPolicy`], to which hooks can be added before it starts.
+/// One run of a [`RetryPolicy`], to which a hook and a token can be added before it starts.
 ///
-/// [`RetryPolicy::run`] makes one. A panic in a hook or in the operation unwinds through the run and
+/// [`RetryPolicy::run`] makes one. A panic in the hook or in the operation unwinds through the run and
 /// leaves nothing locked.
 ///
 /// # Examples
@@ -25,51 +32,81 @@ use crate::retry::{
 /// let token = CancelToken::new()?;
 /// let _guard = RetryPolicy::daemon()
 ///     .run()
-///     .on_wait(|attempt| {
-///         if attempt.number == 1 {
-///             eprintln!("waiting for process {:?}", attempt.owner());
-///         }
-///     })
+///     .on_new_owner(|attempt| eprintln!("waiting: {attempt}"))
 ///     .cancel_on(&token)
 ///     .acquire(&Lockfile::new(path)?)?;
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Clone, Debug)]
 #[must_use = "a run does nothing until `acquire` or `call` starts it"]
-pub struct Retry<'a, E, H = fn(&Attempt<'_, E>)> {
-    pub(super) progress: Progress<'a, E, H>,
-    pub(super) token: Option<&'a CancelToken>,
+pub struct Retry<H = fn(&Attempt<'_>)> {
+    policy: RetryPolicy,
+    hook: H,
+    token: Option<CancelToken>,
 }
 
-impl<'a, E> Retry<'a, E> {
-    pub(super) fn new(policy: &'a RetryPolicy) -> Retry<'a, E> {
-        Retry { progress: Progress::new(policy, |_| {}), token: None }
-    }
-}
+/// What tells nothing.
+const NO_WATCH: Option<fn() -> Option<Watch>> = None;
 
-impl<'a, E, H> Retry<'a, E, H> {
-    /// Calls `hook` before each sleep, and never on giving up. It replaces an earlier hook.
+impl RetryPolicy {
+    /// Starts a run, to which a hook and a token can be added before it acquires.
     ///
-    /// The hook can print, match and hand on the error as it is. To call a method of it, give the
-    /// parameter its type: `|attempt: &Attempt<'_, pidlockfile::Error>|`.
-    pub fn on_wait<F: FnMut(&Attempt<'_, E>)>(self, hook: F) -> Retry<'a, E, F> {
-        Retry { progress: self.progress.with_hook(hook), token: self.token }
-    }
-
-    /// Ends the run when `token` is cancelled: before the next attempt, or in the middle of a sleep.
-    pub fn cancel_on(self, token: &'a CancelToken) -> Retry<'a, E, H> {
-        Retry { token: Some(token), ..self }
+    /// # Examples
+    ///
+    /// ```
+    /// use pidlockfile::{Lockfile, retry::RetryPolicy};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("run.pid");
+    /// let _guard = RetryPolicy::default()
+    ///     .run()
+    ///     .on_wait(|attempt| eprintln!("waiting: {attempt}"))
+    ///     .acquire(&Lockfile::new(path)?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn run(&self) -> Retry {
+        Retry { policy: *self, hook: |_| {}, token: None }
     }
 }
 
-impl<E: Temporary, H: FnMut(&Attempt<'_, E>)> Retry<'_, E, H> {
+impl<H> Retry<H> {
+    /// Calls `hook` before each delay, and never on giving up. It replaces an earlier hook.
+    pub fn on_wait<F: FnMut(&Attempt<'_>)>(self, hook: F) -> Retry<F> {
+        Retry { policy: self.policy, hook, token: self.token }
+    }
+
+    /// Calls `hook` before the first delay and whenever another process holds the lock than before: a line
+    /// in a log for each owner, and not for each attempt. It replaces an earlier hook.
+    pub fn on_new_owner(
+        self,
+        mut hook: impl FnMut(&Attempt<'_>),
+    ) -> Retry<impl FnMut(&Attempt<'_>)> {
+        let mut last = None;
+        self.on_wait(move |attempt: &Attempt<'_>| {
+            if last.replace(attempt.owner()) != Some(attempt.owner()) {
+                hook(attempt);
+            }
+        })
+    }
+
+    /// Ends the run when `token` is cancelled: before the next attempt, or in the middle of a delay.
+    pub fn cancel_on(self, token: &CancelToken) -> Retry<H> {
+        Retry { token: Some(token.clone()), ..self }
+    }
+}
+
+impl<H: FnMut(&Attempt<'_>)> Retry<H> {
     /// Takes the lock, trying again as the policy says.
     ///
     /// # Errors
     ///
     /// [`RetryError`], with the reason for giving up and the last error of `try_lock`.
-    pub fn acquire<L: TryLock<Error = E>>(self, lock: &L) -> Result<L::Guard, RetryError<E>> {
-        self.drive(|| lock.try_lock(), || lock.watch())
+    pub fn acquire<L: TryLock>(self, lock: &L) -> Result<L::Guard, RetryError<L::Error>> {
+        let wait = self.wait(Verdict::of, ThreadSleeper::new, lock.name());
+        block(wait.run(|| ready(lock.try_lock()), Some(|| lock.watch())))
     }
 
     /// Calls `operation` until it succeeds, trying again as the policy says.
@@ -92,41 +129,143 @@ impl<E: Temporary, H: FnMut(&Attempt<'_, E>)> Retry<'_, E, H> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn call<T>(self, operation: impl FnMut() -> Result<T, E>) -> Result<T, RetryError<E>> {
-        self.drive(operation, || None)
+    pub fn call<T, E: Temporary>(
+        self,
+        mut operation: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, RetryError<E>> {
+        let wait = self.wait(Verdict::of, ThreadSleeper::new, None);
+        block(wait.run(|| ready(operation()), NO_WATCH))
     }
 
-    fn drive<T>(
-        mut self,
+    /// Calls `operation` until it succeeds, trying again as long as `again` says so of its error.
+    ///
+    /// `again` returns a `bool`, or an [`Again`] with the delay that a server asks for.
+    ///
+    /// # Errors
+    ///
+    /// [`RetryError`], with the reason for giving up and the last error of `operation`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidlockfile::retry::{Again, RetryPolicy};
+    /// # use std::time::Duration;
+    /// # #[derive(Debug, thiserror::Error)]
+    /// # #[error("status {status}")]
+    /// # struct Refused { status: u16, retry_after: Option<Duration> }
+    /// # fn get() -> Result<&'static str, Refused> { Ok("page") }
+    ///
+    /// let page = RetryPolicy::default().run().call_when(get, |refused| match refused.retry_after {
+    ///     Some(delay) => Again::After(delay),
+    ///     None => Again::from(refused.status >= 500),
+    /// });
+    /// assert_eq!(page.unwrap(), "page");
+    /// ```
+    pub fn call_when<T, E: Failure, A: Into<Again>>(
+        self,
         mut operation: impl FnMut() -> Result<T, E>,
-        source: impl Fn() -> Option<Watch>,
+        mut again: impl FnMut(&E) -> A,
     ) -> Result<T, RetryError<E>> {
-        let started = Instant::now();
-        let mut wake = Wake::new(self.progress.policy, source);
-        let mut early = false;
-        loop {
-            if self.token.is_some_and(CancelToken::is_cancelled) {
-                return Err(self.progress.cancelled(started.elapsed()));
-            }
-            let error = match operation() {
-                Ok(value) => {
-                    self.progress.succeeded();
-                    return Ok(value);
-                }
-                Err(error) => error,
-            };
-            let sleep = self.progress.failed(error, started.elapsed(), early)?;
-            if wake.listen_from_now(sleep) {
-                match operation() {
-                    Ok(value) => {
-                        self.progress.succeeded_after_all();
-                        return Ok(value);
-                    }
-                    Err(error) => self.progress.failed_again(error, started.elapsed())?,
-                }
-            }
-            self.progress.sleeps(sleep);
-            early = wait::until(started, sleep.end(), self.token, &mut wake);
-        }
+        let wait = self.wait(|error: &E| again(error).into().into(), ThreadSleeper::new, None);
+        block(wait.run(|| ready(operation()), NO_WATCH))
+    }
+
+    fn wait<J, S>(
+        self,
+        judge: J,
+        sleeper: impl FnOnce(Option<CancelToken>) -> S,
+        lock: Option<Cow<'_, str>>,
+    ) -> Wait<'_, H, J, S> {
+        let Retry { policy, hook, token } = self;
+        Wait { policy, hook, judge, sleeper: sleeper(token), trace: Trace::of(lock) }
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<H: FnMut(&Attempt<'_>)> Retry<H> {
+    /// Takes the lock as [`acquire`](Retry::acquire) does, and gives up the thread while it sleeps.
+    ///
+    /// Dropping the future ends the run and leaves nothing locked. For a time limit, set the policy's: unlike
+    /// `tokio::time::timeout`, it tells who holds the lock. `try_lock` runs inline: for a
+    /// [`Lockfile`](crate::Lockfile) it takes microseconds and never blocks. For a lock whose
+    /// `try_lock` does block, use [`call_async`](Retry::call_async). Hand in a clone of the lock, or an
+    /// [`Arc`](std::sync::Arc) of it, where the future must be `'static`.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Retry::acquire).
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, or in one without time. In one without I/O, it only wakes by its delays.
+    pub async fn acquire_async<L: TryLock>(
+        self,
+        lock: L,
+    ) -> Result<L::Guard, RetryError<L::Error>> {
+        let wait = self.wait(Verdict::of, TaskSleeper::new, lock.name());
+        wait.run(|| ready(lock.try_lock()), Some(|| lock.watch())).await
+    }
+
+    /// Awaits `operation` until it succeeds, trying again as the policy says.
+    ///
+    /// Cancellation is looked at before each attempt and during each delay; it does not interrupt the
+    /// operation itself. The deadline does not either.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Retry::call).
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire_async`](Retry::acquire_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io;
+    ///
+    /// use pidlockfile::retry::RetryPolicy;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> io::Result<()> {
+    /// let mut answers = [Err(io::Error::from(io::ErrorKind::WouldBlock)), Ok(42)].into_iter();
+    /// let ask = || {
+    ///     let answer = answers.next().unwrap();
+    ///     async move { answer }
+    /// };
+    /// assert_eq!(RetryPolicy::default().run().call_async(ask).await?, 42);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn call_async<T, E: Temporary, F: Future<Output = Result<T, E>>>(
+        self,
+        operation: impl FnMut() -> F,
+    ) -> Result<T, RetryError<E>> {
+        self.wait(Verdict::of, TaskSleeper::new, None).run(operation, NO_WATCH).await
+    }
+
+    /// Awaits `operation` as [`call_async`](Retry::call_async) does, as long as `again` says so of its error,
+    /// as for [`call_when`](Retry::call_when).
+    ///
+    /// # Errors
+    ///
+    /// As [`call_when`](Retry::call_when).
+    ///
+    /// # Panics
+    ///
+    /// As [`acquire_async`](Retry::acquire_async).
+    pub async fn call_when_async<
+        T,
+        E: Failure,
+        A: Into<Again>,
+        F: Future<Output = Result<T, E>>,
+    >(
+        self,
+        operation: impl FnMut() -> F,
+        mut again: impl FnMut(&E) -> A,
+    ) -> Result<T, RetryError<E>> {
+        self.wait(|error: &E| again(error).into().into(), TaskSleeper::new, None)
+            .run(operation, NO_WATCH)
+            .await
     }
 }

@@ -1,24 +1,120 @@
-//! How long to sleep between attempts: growth, cap and jitter.
+//! When the next attempt is due, or why the run gives up. No clock, no sleep: time is what it is told.
 
+use std::iter;
 use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
-use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
+use rand::{Rng as _, SeedableRng as _};
 
-use crate::retry::{Jitter, RetryPolicy};
+use crate::retry::failure::GaveUp;
+use crate::retry::policy::{Jitter, RetryPolicy};
+use crate::retry::temporary::Again;
+
+/// What brought an attempt about.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Cause {
+    /// Its delay was over, or it is the first.
+    Schedule,
+    /// An event ended the delay early.
+    Event,
+    /// The watch was put up. What happened before raised no event, so the lock is looked at once more;
+    /// this belongs to the attempt before, and counts as one with it.
+    Watch,
+}
+
+/// One run of a policy, as far as it has come.
+pub(super) struct Schedule {
+    policy: RetryPolicy,
+    pub(super) attempts: u32,
+    /// How many of them events brought about.
+    early: u32,
+    /// How old the run is when the next attempt is due.
+    ///
+    /// An age and not a delay: what a hook takes is not added to the delay, and so the deadline holds.
+    pub(super) due: Duration,
+    delays: Option<Delays>,
+}
+
+impl Schedule {
+    pub(super) fn new(policy: RetryPolicy) -> Schedule {
+        Schedule { policy, attempts: 0, early: 0, due: Duration::ZERO, delays: None }
+    }
+
+    /// The delay before the next attempt. `elapsed` is the time since the run began.
+    ///
+    /// After an early attempt, what is left of the same delay: events neither use up a run nor change its delays.
+    pub(super) fn after_failure(
+        &mut self,
+        cause: Cause,
+        again: Again,
+        elapsed: Duration,
+    ) -> Result<Duration, GaveUp> {
+        self.attempts = self.attempts.saturating_add((cause != Cause::Watch).into());
+        self.early = self.early.saturating_add((cause == Cause::Event).into());
+        if again == Again::Never {
+            return Err(GaveUp::Permanent);
+        }
+        if cause != Cause::Schedule {
+            return Ok(self.due.saturating_sub(elapsed));
+        }
+        if self.policy.max_attempts.is_some_and(|limit| self.attempts - self.early >= limit) {
+            return Err(GaveUp::Attempts);
+        }
+        let left = self.policy.max_elapsed.map(|limit| limit.saturating_sub(elapsed));
+        if left == Some(Duration::ZERO) {
+            return Err(GaveUp::Deadline);
+        }
+        let delay = match again {
+            Again::After(delay) => delay,
+            _ => self.delays.get_or_insert_with(|| Delays::new(&self.policy)).next(),
+        };
+        // Cut, so that the last attempt is made at the deadline and not a whole delay before it.
+        let delay = delay.min(left.unwrap_or(Duration::MAX));
+        self.due = elapsed.saturating_add(delay);
+        Ok(delay)
+    }
+}
+
+impl RetryPolicy {
+    /// Returns the delays of a run whose attempts all fail and take no time.
+    ///
+    /// The iterator ends where the run gives up; without a limit it never ends. Without a seed it
+    /// differs from run to run, by the jitter.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use pidlockfile::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::fixed(Duration::from_secs(7)).with_max_elapsed(Duration::from_secs(10));
+    /// // Attempts after 0, 7 and 10 seconds.
+    /// assert!(policy.delays().eq([7, 3].map(Duration::from_secs)));
+    /// ```
+    pub fn delays(&self) -> impl Iterator<Item = Duration> + Send + use<> {
+        let mut schedule = Schedule::new(*self);
+        let mut elapsed = Duration::ZERO;
+        iter::from_fn(move || {
+            let delay = schedule.after_failure(Cause::Schedule, Again::Scheduled, elapsed).ok()?;
+            elapsed = schedule.due;
+            Some(delay)
+        })
+    }
+}
 
 /// The delays of one run. Made after its first failure: the seed may cost a system call.
-pub(super) struct Schedule {
+struct Delays {
     curve: ExponentialBackoff,
     jitter: Jitter,
     random: SmallRng,
 }
 
-impl Schedule {
-    pub(super) fn new(policy: &RetryPolicy) -> Schedule {
-        Schedule {
+impl Delays {
+    fn new(policy: &RetryPolicy) -> Delays {
+        Delays {
             curve: ExponentialBackoff {
                 current_interval: policy.initial_delay,
                 initial_interval: policy.initial_delay,
@@ -33,11 +129,21 @@ impl Schedule {
         }
     }
 
-    pub(super) fn next(&mut self) -> Duration {
+    fn next(&mut self) -> Duration {
         // The interval, and not what `next_backoff` makes of it: that is off by a random nanosecond even
         // with its randomization switched off, and by a second where it rounds past a full one.
         let delay = self.curve.current_interval.min(self.curve.max_interval);
         self.curve.next_backoff();
         self.jitter.spread(delay, &mut self.random)
+    }
+}
+
+impl Jitter {
+    pub(super) fn spread(self, delay: Duration, random: &mut SmallRng) -> Duration {
+        match self {
+            Jitter::None => delay,
+            Jitter::Equal => random.gen_range(delay / 2..=delay),
+            Jitter::Full => random.gen_range(Duration::ZERO..=delay),
+        }
     }
 }

@@ -2,123 +2,108 @@
 
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 
-use crate::retry::{Jitter, RetryPolicy};
+use crate::retry::policy::{Jitter, RetryPolicy};
 
 /// How the file spells "no limit", for which TOML has no null.
 const FOREVER: &str = "forever";
 
-#[derive(serde::Deserialize, serde::Serialize)]
+#[derive(Default, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, default, rename = "RetryPolicy")]
 struct Settings {
-    #[serde(with = "duration")]
-    initial_delay: Duration,
-    multiplier: f64,
-    #[serde(with = "duration")]
-    max_delay: Duration,
-    jitter: Jitter,
+    #[serde(skip_serializing)]
+    preset: Preset,
+    initial_delay: Option<String>,
+    multiplier: Option<f64>,
+    max_delay: Option<String>,
+    jitter: Option<Jitter>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_attempts: Option<u32>,
-    #[serde(with = "limit")]
-    max_elapsed: Option<Duration>,
+    max_elapsed: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
-    wake_on_release: bool,
+    wake_on_release: Option<bool>,
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings::from(RetryPolicy::default())
-    }
-}
-
-impl From<RetryPolicy> for Settings {
-    fn from(policy: RetryPolicy) -> Settings {
-        Settings {
-            initial_delay: policy.initial_delay,
-            multiplier: policy.multiplier,
-            max_delay: policy.max_delay,
-            jitter: policy.jitter,
-            max_attempts: policy.max_attempts,
-            max_elapsed: policy.max_elapsed,
-            seed: policy.seed,
-            wake_on_release: policy.wake_on_release,
-        }
-    }
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Preset {
+    #[default]
+    Default,
+    Daemon,
 }
 
 /// Reads the fields of the [builder](crate::retry::RetryPolicyBuilder), by the same names and rules.
-/// A missing field is as in the default policy, an unknown one is refused. Durations are written as
-/// `"250ms"` or `"1m 30s"`, `max_elapsed` may also be `"forever"`, jitter is `"none"`, `"equal"` or
-/// `"full"`.
+///
+/// A missing field is as in the policy that `preset` names, `"default"` or `"daemon"`; without a preset, as in
+/// the default one. An unknown field is refused. Durations are written as `"250ms"` or `"1m 30s"`,
+/// `max_elapsed` may also be `"forever"`, jitter is `"none"`, `"equal"` or `"full"`.
+///
+/// # Examples
+///
+/// A daemon, but with longer delays:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use pidlockfile::retry::RetryPolicy;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let policy: RetryPolicy = toml::from_str("preset = 'daemon'\nmax_delay = '5s'")?;
+/// let daemon = RetryPolicy::daemon().to_builder();
+/// assert_eq!(policy, daemon.max_delay(Duration::from_secs(5)).build()?);
+/// # Ok(())
+/// # }
+/// ```
 impl<'de> Deserialize<'de> for RetryPolicy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RetryPolicy, D::Error> {
         let settings = Settings::deserialize(deserializer)?;
-        RetryPolicy::builder()
-            .initial_delay(settings.initial_delay)
-            .multiplier(settings.multiplier)
-            .max_delay(settings.max_delay)
-            .jitter(settings.jitter)
-            .max_attempts(settings.max_attempts)
-            .max_elapsed(settings.max_elapsed)
-            .seed(settings.seed)
-            .wake_on_release(settings.wake_on_release)
-            .build()
-            .map_err(D::Error::custom)
+        let preset = match settings.preset {
+            Preset::Default => RetryPolicy::default(),
+            Preset::Daemon => RetryPolicy::daemon(),
+        };
+        let policy = RetryPolicy {
+            initial_delay: duration("initial_delay", settings.initial_delay, preset.initial_delay)?,
+            multiplier: settings.multiplier.unwrap_or(preset.multiplier),
+            max_delay: duration("max_delay", settings.max_delay, preset.max_delay)?,
+            jitter: settings.jitter.unwrap_or(preset.jitter),
+            max_attempts: settings.max_attempts.or(preset.max_attempts),
+            max_elapsed: match settings.max_elapsed {
+                None => preset.max_elapsed,
+                Some(text) if text == FOREVER => None,
+                text => Some(duration("max_elapsed", text, Duration::ZERO)?),
+            },
+            seed: settings.seed.or(preset.seed),
+            wake_on_release: settings.wake_on_release.unwrap_or(preset.wake_on_release),
+        };
+        policy.to_builder().build().map_err(D::Error::custom)
     }
+}
+
+fn duration<E: Error>(field: &str, text: Option<String>, preset: Duration) -> Result<Duration, E> {
+    text.map_or(Ok(preset), |text| {
+        humantime::parse_duration(&text).map_err(|error| {
+            E::custom(format_args!("{field}: {text:?} is not a duration: {error}"))
+        })
+    })
 }
 
 impl Serialize for RetryPolicy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Settings::from(self.clone()).serialize(serializer)
-    }
-}
-
-mod duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub(super) fn parse<E: serde::de::Error>(text: &str) -> Result<Duration, E> {
-        humantime::parse_duration(text)
-            .map_err(|error| E::custom(format_args!("{text:?} is not a duration: {error}")))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        parse(&String::deserialize(from)?)
-    }
-
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&humantime::format_duration(*duration))
-    }
-}
-
-mod limit {
-    use std::time::Duration;
-
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    use super::{FOREVER, duration};
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        match String::deserialize(from)?.as_str() {
-            FOREVER => Ok(None),
-            text => duration::parse(text).map(Some),
-        }
-    }
-
-    #[expect(clippy::ref_option, reason = "serde's signature")]
-    pub(super) fn serialize<S: Serializer>(
-        limit: &Option<Duration>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        match limit {
-            Some(limit) => duration::serialize(limit, to),
-            None => to.serialize_str(FOREVER),
-        }
+        let written = |duration| humantime::format_duration(duration).to_string();
+        let settings = Settings {
+            preset: Preset::Default,
+            initial_delay: Some(written(self.initial_delay)),
+            multiplier: Some(self.multiplier),
+            max_delay: Some(written(self.max_delay)),
+            jitter: Some(self.jitter),
+            max_attempts: self.max_attempts,
+            max_elapsed: Some(self.max_elapsed.map_or_else(|| FOREVER.to_owned(), written)),
+            seed: self.seed,
+            wake_on_release: Some(self.wake_on_release),
+        };
+        settings.serialize(serializer)
     }
 }

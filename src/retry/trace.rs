@@ -1,88 +1,75 @@
-//! What a subscriber of `tracing` sees: a span for the wait, an event for each attempt.
+//! What a subscriber of `tracing` sees: a span for the wait, an event for each attempt and for giving up.
+
+#![cfg_attr(not(feature = "tracing"), allow(unused, clippy::all, clippy::pedantic))]
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use crate::retry::failure::{Attempt, RetryError};
 
 #[cfg(feature = "tracing")]
-pub(super) use on::Trace;
+const TARGET: &str = "pidlockfile::retry";
 
-#[cfg(not(feature = "tracing"))]
-pub(super) use off::Trace;
-
-#[cfg(feature = "tracing")]
-mod on {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    use std::fmt::Display;
-    use std::time::Duration;
-
-    use tracing::{Span, debug, debug_span};
-
-    const TARGET: &str = "pidlockfile::retry";
-
-    pub(in crate::retry) struct Trace {
-        wait: Option<Span>,
-    }
-
-    impl Trace {
-        pub(in crate::retry) fn new() -> Trace {
-            Trace { wait: None }
-        }
-
-        /// The next sleep hears no news.
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        pub(in crate::retry) fn unwatched(error: impl Display) {
-            debug!(target: TARGET, %error, "no news of the lock");
-        }
-
-        /// `delay` is `None` if no attempt follows.
-        pub(in crate::retry) fn failed(
-            &mut self,
-            attempt: u32,
-            pid: Option<u32>,
-            delay: Option<Duration>,
-        ) {
-            if delay.is_some() && self.wait.is_none() {
-                self.wait = Some(debug_span!(target: TARGET, "wait"));
-            }
-            let delay = delay.map(tracing::field::debug);
-            self.within(|| debug!(target: TARGET, attempt, pid, delay, "attempt failed"));
-        }
-
-        pub(in crate::retry) fn succeeded(&self, attempt: u32) {
-            self.within(|| debug!(target: TARGET, attempt, "attempt succeeded"));
-        }
-
-        // Never entered for longer: an async run's thread does other work while the run sleeps.
-        fn within(&self, event: impl FnOnce()) {
-            match &self.wait {
-                Some(span) => span.in_scope(event),
-                None => event(),
-            }
-        }
-    }
+/// Writes an event, or nothing without the feature.
+macro_rules! event {
+    ($level:ident, $($fields:tt)*) => {{
+        #[cfg(feature = "tracing")]
+        tracing::$level!(target: TARGET, $($fields)*);
+    }};
 }
 
-#[cfg(not(feature = "tracing"))]
-mod off {
-    use std::time::Duration;
+#[derive(Default)]
+pub(super) struct Trace<'a> {
+    /// The name of the lock, by which its events are told from those of others.
+    lock: Option<Cow<'a, str>>,
+    #[cfg(feature = "tracing")]
+    wait: Option<tracing::Span>,
+}
 
-    pub(in crate::retry) struct Trace;
+/// No event will end the next delays.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn unwatched(error: impl Display) {
+    event!(debug, %error, "no events of the lock");
+}
 
-    impl Trace {
-        pub(in crate::retry) fn new() -> Trace {
-            Trace
-        }
+impl Trace<'_> {
+    pub(super) fn of(lock: Option<Cow<'_, str>>) -> Trace<'_> {
+        Trace { lock, ..Trace::default() }
+    }
 
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        pub(in crate::retry) fn unwatched(_error: impl std::fmt::Display) {}
+    pub(super) fn failed(&mut self, attempt: &Attempt<'_>) {
+        let lock = self.lock.as_deref();
+        let Attempt { number, error, owner, next_delay, .. } = attempt;
+        #[cfg(feature = "tracing")]
+        self.wait.get_or_insert_with(|| tracing::debug_span!(target: TARGET, "wait", lock));
+        self.within(|| {
+            event!(debug, lock, attempt = number, pid = owner, %error, delay = ?next_delay, "attempt failed");
+        });
+    }
 
-        #[expect(clippy::unused_self, reason = "the signature of the one that does something")]
-        pub(in crate::retry) fn failed(
-            &mut self,
-            _attempt: u32,
-            _pid: Option<u32>,
-            _delay: Option<Duration>,
-        ) {
-        }
+    pub(super) fn succeeded(&self, attempt: u32) {
+        let lock = self.lock.as_deref();
+        self.within(|| event!(debug, lock, attempt, "attempt succeeded"));
+    }
 
-        #[expect(clippy::unused_self, reason = "the signature of the one that does something")]
-        pub(in crate::retry) fn succeeded(&self, _attempt: u32) {}
+    pub(super) fn gave_up<E: Display>(&self, error: &RetryError<E>, pid: Option<u32>) {
+        let lock = self.lock.as_deref();
+        let is_permanent = error.is_permanent();
+        let RetryError { reason, attempts, elapsed, last } = error;
+        #[cfg(feature = "tracing")]
+        let error = last.as_ref().map(tracing::field::display);
+        self.within(|| {
+            if is_permanent {
+                event!(error, lock, ?reason, attempts, pid, error, ?elapsed, "gave up");
+            } else {
+                event!(warn, lock, ?reason, attempts, pid, error, ?elapsed, "gave up");
+            }
+        });
+    }
+
+    // Never entered for longer: an async run's thread does other work while the run sleeps.
+    fn within(&self, event: impl FnOnce()) {
+        #[cfg(feature = "tracing")]
+        self.wait.as_ref().unwrap_or(&tracing::Span::none()).in_scope(event);
     }
 }

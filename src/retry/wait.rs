@@ -1,101 +1,107 @@
-//! The sleep between two attempts, and what ends it early: a cancelled token, news of the lock.
+//! The one loop of a run: an attempt, a decision, a sleep. [`wake_up`](crate::retry::wake_up) is the sleep.
 
-use std::os::fd::BorrowedFd;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::errno::Errno;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use nix::poll::ppoll;
-use nix::poll::{PollFd, PollFlags};
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-use nix::poll::{PollTimeout, poll};
+use crate::retry::failure::{Attempt, GaveUp, RetryError};
+use crate::retry::policy::RetryPolicy;
+use crate::retry::schedule::{Cause, Schedule};
+use crate::retry::sleep::Sleeper;
+use crate::retry::temporary::{Again, Failure, Temporary};
+use crate::retry::trace::Trace;
+use crate::retry::wake_up::WakeUp;
+use crate::retry::watch::Watch;
 
-use crate::retry::wake::Wake;
-use crate::retry::watch::Listen;
-use crate::retry::{CancelToken, Watch};
+/// What a run has to know of an error.
+pub(super) struct Verdict {
+    again: Again,
+    owner: Option<u32>,
+    is_shortage: bool,
+}
 
-/// How long a token goes unnoticed where the process has no file descriptors left to wait on it.
-pub(super) const BLIND_SLEEP: Duration = Duration::from_millis(10);
-
-/// Sleeps until the run that began at `started` is `end` old, `token` is cancelled or news of the lock is a
-/// reason to try it; whether that came before the end.
-///
-/// Ages are compared and not added: `started + Duration::MAX` would panic.
-pub(super) fn until<S: Fn() -> Option<Watch>>(
-    started: Instant,
-    end: Duration,
-    token: Option<&CancelToken>,
-    wake: &mut Wake<S>,
-) -> bool {
-    loop {
-        let nap = wake.nap();
-        let nap_end = nap.end(started.elapsed(), end);
-        let woken = sleep(started, nap_end, token, wake.watch(), nap.listen);
-        if !wake.sleeps_on(woken, started.elapsed()) {
-            return woken || nap_end < end;
-        }
+impl Verdict {
+    /// Asks the error itself.
+    pub(super) fn of(error: &impl Temporary) -> Verdict {
+        let again = match error.retry_after() {
+            Some(delay) if error.is_temporary() => Again::After(delay),
+            _ => error.is_temporary().into(),
+        };
+        Verdict { again, owner: error.owner(), is_shortage: error.is_shortage() }
     }
 }
 
-/// Whether it was `watch` that ended it.
-fn sleep(
-    started: Instant,
-    end: Duration,
-    token: Option<&CancelToken>,
-    mut watch: Option<&Watch>,
-    listen: Listen,
-) -> bool {
-    if listen == Listen::All && watch.is_some_and(Watch::is_spent) {
-        return true;
-    }
-    let mut alarm = token.and_then(CancelToken::own_alarm);
-    loop {
-        let mut left = end.saturating_sub(started.elapsed());
-        if token.is_some_and(CancelToken::is_cancelled) || left.is_zero() {
-            return false;
-        }
-        if token.is_some() && alarm.is_none() {
-            left = left.min(BLIND_SLEEP);
-        }
-        let news = watch.into_iter().flat_map(|watch| watch.descriptors(listen));
-        let mut waited_for: Vec<_> = alarm.into_iter().chain(news).map(poll_fd).collect();
-        if waited_for.is_empty() {
-            thread::sleep(left);
-            continue;
-        }
-        match poll_for(&mut waited_for, left) {
-            Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) if waited_for[alarm.iter().len()..].iter().any(is_ready) => return true,
-            // Ready, and not cancelled: another process in a nested pid namespace has our pid and rang. Without
-            // the alarm we notice late, with it we would spin.
-            Ok(_) => alarm = None,
-            Err(_) => (alarm, watch) = (None, None),
-        }
+impl From<Again> for Verdict {
+    fn from(again: Again) -> Verdict {
+        Verdict { again, owner: None, is_shortage: false }
     }
 }
 
-fn poll_fd(descriptor: BorrowedFd<'_>) -> PollFd<'_> {
-    PollFd::new(descriptor, PollFlags::POLLIN)
+/// A run that is to begin.
+pub(super) struct Wait<'a, H, J, S> {
+    pub(super) policy: RetryPolicy,
+    pub(super) hook: H,
+    pub(super) judge: J,
+    pub(super) sleeper: S,
+    pub(super) trace: Trace<'a>,
 }
 
-fn is_ready(polled: &PollFd<'_>) -> bool {
-    // `None` for bits that nix does not know: it is something.
-    polled.any().unwrap_or(true)
-}
+impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
+    /// Calls `operation` until it succeeds or the policy gives up. `source` makes a watch on a lock.
+    pub(super) async fn run<T, E, F>(
+        mut self,
+        mut operation: impl FnMut() -> F,
+        source: Option<impl Fn() -> Option<Watch>>,
+    ) -> Result<T, RetryError<E>>
+    where
+        E: Failure,
+        F: Future<Output = Result<T, E>>,
+        J: FnMut(&E) -> Verdict,
+    {
+        let mut wake_up = WakeUp::new(source.filter(|_| self.policy.wake_on_release));
+        let mut schedule = Schedule::new(self.policy);
+        let mut cause = Cause::Schedule;
+        let (mut last, mut owner, mut elapsed) = (None, None, Duration::ZERO);
+        let (reason, last) = loop {
+            if self.sleeper.is_cancelled() {
+                break (GaveUp::Cancelled, last);
+            }
+            let error = match operation().await {
+                Ok(value) => {
+                    self.trace.succeeded(schedule.attempts + u32::from(cause != Cause::Watch));
+                    return Ok(value);
+                }
+                Err(error) => error,
+            };
+            let mut verdict = (self.judge)(&error);
+            owner = verdict.owner;
+            if verdict.is_shortage && last.is_some() {
+                // It may be our own watch that has used up the last.
+                wake_up.give_up_watch();
+                verdict.again = Again::Scheduled;
+            }
+            if cause != Cause::Watch {
+                elapsed = self.sleeper.elapsed();
+            }
+            let next_delay = match schedule.after_failure(cause, verdict.again, elapsed) {
+                Ok(delay) => delay,
+                Err(reason) => break (reason, Some(error)),
+            };
+            if wake_up.puts_up_watch(next_delay) {
+                cause = Cause::Watch;
+            } else {
+                let number = schedule.attempts;
+                self.tell(&Attempt { number, error: &error, elapsed, next_delay, owner });
+                cause = wake_up.sleep(schedule.due, &mut self.sleeper).await;
+            }
+            last = Some(error);
+        };
+        let attempts = schedule.attempts;
+        let error = RetryError { reason, attempts, elapsed: self.sleeper.elapsed(), last };
+        self.trace.gave_up(&error, owner);
+        Err(error)
+    }
 
-/// To the nanosecond where there is ppoll(2): some naps are shorter than a millisecond.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn poll_for(waited_for: &mut [PollFd<'_>], left: Duration) -> Result<i32, Errno> {
-    // 68 years: a time_t of 32 bits holds no more.
-    let left = left.min(Duration::from_secs(i32::MAX.unsigned_abs().into()));
-    ppoll(waited_for, Some(left.into()), None)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn poll_for(waited_for: &mut [PollFd<'_>], left: Duration) -> Result<i32, Errno> {
-    // Rounded up: rounded down, the last millisecond would be a busy loop.
-    let milliseconds = left.as_nanos().div_ceil(1_000_000);
-    let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
-    poll(waited_for, timeout)
+    fn tell(&mut self, attempt: &Attempt<'_>) {
+        self.trace.failed(attempt);
+        (self.hook)(attempt);
+    }
 }

@@ -30,10 +30,7 @@ fn would_block() -> io::Error {
 }
 
 /// Waits for what never comes, in a single long sleep, unless `token` ends it.
-fn wait(
-    token: &CancelToken,
-    on_wait: impl FnMut(&Attempt<'_, io::Error>),
-) -> RetryError<io::Error> {
+fn wait(token: &CancelToken, on_wait: impl FnMut(&Attempt<'_>)) -> RetryError<io::Error> {
     let policy = RetryPolicy::fixed(LONG).with_max_elapsed(LONG);
     let run = policy.run().on_wait(on_wait).cancel_on(token);
     run.call(|| Err::<(), _>(would_block())).unwrap_err()
@@ -432,4 +429,94 @@ fn no_descriptors() {
     must_end_well(forked(|| be_cancelled_by_a_thread(&token)));
     assert!(!is_readable(&token));
     be_cancelled_by_a_thread(&token);
+}
+
+#[test]
+fn a_chain_of_forks_that_all_wait_keeps_no_descriptors_of_the_dead() {
+    must_succeed("cancel::generations");
+}
+
+#[test]
+#[ignore = "not a test: a process that forks"]
+fn generations() {
+    fn descriptors() -> usize {
+        fs::read_dir("/proc/self/fd").unwrap().count()
+    }
+    fn descend(token: &CancelToken, left: u32, limit: usize) {
+        assert!(!token.wait_timeout(Duration::from_millis(1)));
+        assert!(descriptors() <= limit, "{left} generations before the last");
+        if left > 0 {
+            must_end_well(forked(|| descend(token, left - 1, limit)));
+        } else {
+            be_cancelled_by_a_thread(token);
+        }
+    }
+    let token = CancelToken::new().unwrap();
+    // The first generation's, for it is lent, and one's own.
+    let limit = descriptors() + 2;
+    descend(&token, 40, limit);
+    assert!(!token.is_cancelled());
+}
+
+#[test]
+fn a_chain_of_forks_that_all_poll_can_each_be_cancelled() {
+    must_succeed("cancel::polling_generations");
+}
+
+#[test]
+#[ignore = "not a test: a process that forks"]
+fn polling_generations() {
+    fn descend(token: &CancelToken, left: u32) {
+        assert!(!is_readable(token));
+        if left > 0 {
+            must_end_well(forked(|| descend(token, left - 1)));
+        }
+        token.cancel();
+        assert!(is_readable(token), "{left}");
+    }
+    let token = CancelToken::new().unwrap();
+    must_end_well(forked(|| descend(&token, 10)));
+    assert!(!is_readable(&token));
+}
+
+#[test]
+fn a_child_forked_while_other_threads_make_their_alarm_is_not_stuck() {
+    must_succeed("cancel::forks_beside_waits");
+}
+
+#[test]
+#[ignore = "not a test: a process that forks"]
+fn forks_beside_waits() {
+    for _ in 0..200 {
+        let token = CancelToken::new().unwrap();
+        let child = forked(|| {
+            thread::scope(|scope| {
+                // The first to ask in this process makes the alarm.
+                let asking = [(); 3].map(|()| scope.spawn(|| is_readable(&token)));
+                let grandchild = forked(|| {
+                    assert!(!token.wait_timeout(Duration::from_millis(1)));
+                    assert!(!is_readable(&token));
+                });
+                must_end_well(grandchild);
+                assert!(asking.into_iter().all(|thread| !thread.join().unwrap()));
+            });
+        });
+        must_end_well(child);
+    }
+}
+
+#[test]
+fn a_wait_without_a_lock_ends_with_its_time_or_its_token() {
+    let token = CancelToken::new().unwrap();
+    let (started, time) = (Instant::now(), Duration::from_millis(20));
+    assert!(!token.wait_timeout(time));
+    assert!(started.elapsed() >= time);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| token.wait_timeout(LONG));
+        token.cancel();
+        assert!(waiter.join().unwrap());
+    });
+    // A byte each time would fill the pipe and block.
+    assert!((0..100_000).all(|_| token.wait_timeout(LONG)));
+    assert!(started.elapsed() < SOON);
 }

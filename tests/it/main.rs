@@ -37,6 +37,7 @@ mod retry;
 mod retry_async;
 #[cfg(feature = "retry")]
 mod retry_policy;
+mod retry_rooms;
 #[cfg(feature = "serde")]
 mod retry_serde;
 #[cfg(feature = "tracing")]

@@ -281,7 +281,7 @@ impl State {
             }
             #[cfg(feature = "retry")]
             "wait_aloud" => {
-                let aloud = |attempt: &pidlockfile::retry::Attempt<'_, Error>| {
+                let aloud = |attempt: &pidlockfile::retry::Attempt<'_>| {
                     if attempt.number == 1 {
                         answer("waiting");
                     }

@@ -1,6 +1,7 @@
 //! Waiting for the lock, and giving up.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::error::Error as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -10,13 +11,14 @@ use std::{fs, io, iter, process, thread};
 
 use nix::libc;
 use pidlockfile::retry::{
-    Attempt, CancelToken, GaveUp, RetryError, RetryPolicy, Temporary, TryLock, acquire_with_retry,
+    Again, Attempt, CancelToken, GaveUp, Jitter, RetryError, RetryPolicy, Temporary, TryLock,
+    acquire_with_retry,
 };
 use pidlockfile::{Error, LockGuard, Lockfile};
 
 use crate::costs::allocations;
 use crate::peer::Peer;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Bystander, Sandbox, record_of};
 use crate::trace::{Traced, require_traced};
 
 const MS: Duration = Duration::from_millis(1);
@@ -31,7 +33,7 @@ pub fn long_sleep() -> RetryPolicy {
 }
 
 /// Waits for the lock in a sleep that only news of the lock can have ended.
-pub fn long_wait(lockfile: &Lockfile, on_wait: impl FnMut(&Attempt<'_, Error>)) -> LockGuard {
+pub fn long_wait(lockfile: &Lockfile, on_wait: impl FnMut(&Attempt<'_>)) -> LockGuard {
     let started = Instant::now();
     let guard = long_sleep().run().on_wait(on_wait).acquire(lockfile).unwrap();
     assert!(started.elapsed() < SOON, "it slept to the end");
@@ -52,7 +54,7 @@ fn hasty() -> RetryPolicy {
 }
 
 fn attempts(limit: u32) -> RetryPolicy {
-    let builder = RetryPolicy::builder().initial_delay(Duration::from_nanos(1));
+    let builder = RetryPolicy::builder().initial_delay(MS);
     builder.max_attempts(limit).max_elapsed(None).build().unwrap()
 }
 
@@ -241,7 +243,7 @@ fn the_hook_hears_of_every_sleep_and_not_of_giving_up() {
     let mut least = Duration::ZERO;
     let error = policy
         .run()
-        .on_wait(|attempt: &Attempt<'_, io::Error>| {
+        .on_wait(|attempt: &Attempt<'_>| {
             assert!(attempt.elapsed >= least);
             least = attempt.elapsed + MS;
             heard.push((attempt.number, attempt.error.to_string(), attempt.next_delay));
@@ -319,6 +321,11 @@ fn a_lock_kept_elsewhere_is_waited_for_alike() {
     struct Elsewhere(Cell<u32>);
     #[derive(Debug)]
     struct NotYet;
+    impl std::fmt::Display for NotYet {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("not yet")
+        }
+    }
     impl Temporary for NotYet {
         fn is_temporary(&self) -> bool {
             true
@@ -358,32 +365,69 @@ fn gave_up(reason: GaveUp, attempts: u32, elapsed: Duration) -> RetryError<io::E
 
 #[test]
 fn every_text_is_what_it_is_meant_to_be() {
+    let busy = would_block();
     for (reason, attempts, elapsed, text) in [
-        (GaveUp::Permanent, 1, MS, "attempt 1 failed for good"),
-        (GaveUp::Permanent, 7, MS, "attempt 7 failed for good"),
-        (GaveUp::Attempts, 1, MS, "gave up after 1 attempt"),
-        (GaveUp::Attempts, 3, MS, "gave up after 3 attempts"),
-        (GaveUp::Deadline, 46, 10_004 * MS, "gave up after 10.0s and 46 attempts"),
-        (GaveUp::Deadline, 1, Duration::ZERO, "gave up after 0.0ns and 1 attempt"),
-        (GaveUp::Cancelled, 0, MS, "cancelled before the first attempt"),
-        (GaveUp::Cancelled, 1, 5 * MS, "cancelled after 5.0ms and 1 attempt"),
-        (GaveUp::Cancelled, 9, 1500 * MS, "cancelled after 1.5s and 9 attempts"),
+        (GaveUp::Permanent, 1, MS, String::new()),
+        (GaveUp::Attempts, 1, MS, "gave up after 1 attempt: ".to_owned()),
+        (GaveUp::Attempts, 3, MS, "gave up after 3 attempts: ".to_owned()),
+        (GaveUp::Deadline, 46, 10_004 * MS, "gave up after 10.0s and 46 attempts: ".to_owned()),
+        (GaveUp::Deadline, 1, Duration::ZERO, "gave up after 1 attempt: ".to_owned()),
+        (GaveUp::Deadline, 2, MS * 999 / 1000, "gave up after 2 attempts: ".to_owned()),
+        (GaveUp::Cancelled, 1, 5 * MS, "cancelled after 5ms and 1 attempt: ".to_owned()),
+        (GaveUp::Cancelled, 9, 1500 * MS, "cancelled after 1.5s and 9 attempts: ".to_owned()),
     ] {
-        assert_eq!(gave_up(reason, attempts, elapsed).to_string(), text);
+        assert_eq!(gave_up(reason, attempts, elapsed).to_string(), format!("{text}{busy}"));
     }
+    let without = |reason| RetryError::<io::Error>::new(reason, None).to_string();
+    assert_eq!(without(GaveUp::Cancelled), "cancelled before the first attempt");
+    assert_eq!(without(GaveUp::Permanent), "failed for good");
 }
 
 #[test]
-fn the_source_is_the_last_error_and_names_the_owner() {
+fn the_text_alone_names_the_lock_and_its_owner() {
+    let sandbox = Sandbox::new();
+    let _held = sandbox.lock();
+    let busy = sandbox.lockfile().try_lock().unwrap_err();
+    let error = acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::none()).unwrap_err();
+    assert_eq!(error.to_string(), format!("gave up after 1 attempt: {busy}"));
+    let error =
+        acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::default().with_max_elapsed(20 * MS));
+    let text = error.unwrap_err().to_string();
+    assert!(text.starts_with("gave up after 2") && text.ends_with(&format!(": {busy}")), "{text}");
+}
+
+#[test]
+fn a_permanent_error_reads_as_itself() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path()).unwrap();
+    let alone = sandbox.lockfile().try_lock().unwrap_err();
+    let error = acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::default()).unwrap_err();
+    assert_eq!(error.to_string(), alone.to_string());
+    assert!(error.is_permanent() && !error.is_busy() && !error.is_cancelled());
+}
+
+#[test]
+fn in_a_chain_of_causes_nothing_stands_twice() {
+    let nowhere = pidlockfile::Lockfile::new("/missing/test.pid").unwrap();
+    let alone = nowhere.try_lock().unwrap_err();
+    let error = acquire_with_retry(&nowhere, &RetryPolicy::default()).unwrap_err();
+    assert_eq!(error.to_string(), alone.to_string());
+    assert_eq!(error.source().unwrap().to_string(), alone.source().unwrap().to_string());
+    assert!(error.source().unwrap().source().is_none());
+}
+
+#[test]
+fn what_ended_a_run_is_one_question() {
     let sandbox = Sandbox::new();
     let _held = sandbox.lock();
     let mut error = acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::none()).unwrap_err();
-    let text = format!("{} is locked by process {}", sandbox.path().display(), process::id());
-    assert_eq!(error.source().unwrap().to_string(), text);
-    assert!(!error.to_string().contains(&process::id().to_string()));
+    assert!(error.is_busy() && !error.is_permanent() && !error.is_cancelled());
     assert_eq!(error.owner(), Some(process::id()));
     error.last = None;
     assert_eq!(error.owner(), None);
+    let error = RetryError::new(GaveUp::Deadline, would_block());
+    assert!(error.is_busy());
+    assert_eq!((error.attempts, error.elapsed), (1, Duration::ZERO));
 }
 
 #[test]
@@ -432,4 +476,171 @@ fn as_an_io_error_an_unknown_permanent_one_is_other() {
     }
     let error = RetryPolicy::none().run().call(|| Err::<(), _>(Broken)).unwrap_err();
     assert_eq!(io::Error::from(error).kind(), io::ErrorKind::Other);
+}
+
+#[test]
+fn a_hook_uses_what_it_hears_without_naming_a_type() {
+    let sandbox = Sandbox::new();
+    let mut held = Some(sandbox.lock());
+    let busy = sandbox.lockfile().try_lock().unwrap_err();
+    let run = RetryPolicy::default().run();
+    let guard = run
+        .on_wait(|a| {
+            assert_eq!(a.error.to_string(), busy.to_string());
+            assert!(matches!(a.error_as(), Some(Error::Busy { kernel_locked: true, .. })));
+            assert!(a.error_as::<io::Error>().is_none());
+            drop(held.take());
+        })
+        .acquire(&sandbox.lockfile())
+        .unwrap();
+    guard.unlock().unwrap();
+}
+
+#[test]
+fn a_run_outlives_its_policy_and_its_token() {
+    fn check<T: 'static>(run: T) -> T {
+        run
+    }
+    let sandbox = Sandbox::new();
+    let run = {
+        let token = CancelToken::new().unwrap();
+        check(RetryPolicy::daemon().run().cancel_on(&token).on_wait(|_| ()))
+    };
+    run.acquire(&sandbox.lockfile()).unwrap().unlock().unwrap();
+}
+
+#[test]
+fn the_text_of_an_attempt_says_all_that_one_wants_to_log() {
+    let sandbox = Sandbox::new();
+    let bystander = Bystander::new();
+    sandbox.plant(record_of(bystander.pid()));
+    let busy = sandbox.lockfile().try_lock().unwrap_err().to_string();
+    assert!(busy.contains("kernel_lock_only"), "no remedy: {busy}");
+    let mut texts = Vec::new();
+    let policy = RetryPolicy::builder().initial_delay(20 * MS).jitter(Jitter::None);
+    let policy = policy.max_delay(1500 * MS).multiplier(60.0).max_attempts(2).build().unwrap();
+    let mut errors = [would_block(), would_block()].into_iter();
+    policy
+        .run()
+        .on_wait(|attempt| texts.push(attempt.to_string()))
+        .acquire(&sandbox.lockfile())
+        .unwrap_err();
+    assert_eq!(texts, [format!("{busy} (attempt 1, the next within 20ms)")]);
+    texts.clear();
+    let run = policy.to_builder().max_attempts(3).build().unwrap().run();
+    run.on_wait(|attempt| texts.push(attempt.to_string()))
+        .call(|| errors.next().map_or(Ok(()), Err))
+        .unwrap();
+    assert!(texts[1].starts_with("operation would block (attempt 2 after "), "{texts:?}");
+    assert!(texts[1].ends_with("ms, the next within 1.2s)"), "{texts:?}");
+}
+
+#[test]
+fn a_hook_may_hear_of_new_owners_only() {
+    struct Handed(RefCell<VecDeque<Option<u32>>>);
+    #[derive(Debug)]
+    struct HeldBy(Option<u32>);
+    impl std::fmt::Display for HeldBy {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "held by {:?}", self.0)
+        }
+    }
+    impl Temporary for HeldBy {
+        fn is_temporary(&self) -> bool {
+            true
+        }
+        fn owner(&self) -> Option<u32> {
+            self.0
+        }
+    }
+    impl TryLock for Handed {
+        type Guard = ();
+        type Error = HeldBy;
+        fn try_lock(&self) -> Result<(), HeldBy> {
+            self.0.borrow_mut().pop_front().map_or(Ok(()), |owner| Err(HeldBy(owner)))
+        }
+    }
+    let lock = Handed(RefCell::new([Some(7), Some(7), None, None, Some(8), Some(7)].into()));
+    let mut heard = Vec::new();
+    hasty().run().on_new_owner(|attempt| heard.push(attempt.owner())).acquire(&lock).unwrap();
+    assert_eq!(heard, [Some(7), None, Some(8), Some(7)]);
+}
+
+#[test]
+fn a_closure_chooses_which_errors_are_tried_again() {
+    let mut errors = [Err("try later"), Err("try later"), Err("no"), Ok(())].into_iter();
+    let run = hasty().run();
+    let error = run.call_when(|| errors.next().unwrap(), |error| error.ends_with("later"));
+    let error = error.unwrap_err();
+    assert_eq!((error.reason, error.attempts, error.last), (GaveUp::Permanent, 3, Some("no")));
+}
+
+#[test]
+fn a_servers_own_delay_takes_the_place_of_the_next_one() {
+    let mut heard = Vec::new();
+    let policy = RetryPolicy::builder().initial_delay(MS).jitter(Jitter::None).build().unwrap();
+    let policy = policy.with_max_elapsed(LONG);
+    let mut errors = [20, 0, 100_000].into_iter();
+    let error = policy
+        .run()
+        .on_wait(|attempt| heard.push(attempt.next_delay))
+        .call_when(
+            || errors.next().map_or(Ok(()), Err),
+            |delay| match delay {
+                0 => Again::Scheduled,
+                100_000 => Again::Never,
+                ms => Again::After(Duration::from_millis(*ms)),
+            },
+        )
+        .unwrap_err();
+    assert_eq!((error.reason, error.last), (GaveUp::Permanent, Some(100_000)));
+    // Longer than the longest delay if need be, and the policy's own delays go on where they were.
+    assert_eq!(heard, [20 * MS, MS]);
+}
+
+#[test]
+fn a_servers_own_delay_does_not_outlast_the_deadline() {
+    let mut heard = Vec::new();
+    let error = RetryPolicy::default()
+        .with_max_elapsed(20 * MS)
+        .run()
+        .on_wait(|attempt| heard.push(attempt.next_delay))
+        .call_when(|| Err::<(), _>("later"), |_| Again::After(LONG))
+        .unwrap_err();
+    assert_eq!((error.reason, error.attempts), (GaveUp::Deadline, 2));
+    assert!(heard[0] <= 20 * MS, "{heard:?}");
+}
+
+#[test]
+fn an_error_of_a_lock_may_ask_for_its_own_delay() {
+    #[derive(Debug)]
+    struct Later;
+    impl std::fmt::Display for Later {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("later")
+        }
+    }
+    impl Temporary for Later {
+        fn is_temporary(&self) -> bool {
+            true
+        }
+        fn retry_after(&self) -> Option<Duration> {
+            Some(3 * MS)
+        }
+    }
+    let mut heard = Vec::new();
+    let run = attempts(2).run().on_wait(|attempt| heard.push(attempt.next_delay));
+    run.call(|| Err::<(), _>(Later)).unwrap_err();
+    assert_eq!(heard, [3 * MS]);
+}
+
+#[test]
+fn running_out_of_descriptors_ends_no_wait_but_a_first_attempt() {
+    for errno in [libc::EMFILE, libc::ENFILE, libc::ENOMEM] {
+        let short = || io::Error::from_raw_os_error(errno);
+        let error = hasty().run().call(|| Err::<(), _>(short())).unwrap_err();
+        assert_eq!((error.reason, error.attempts), (GaveUp::Permanent, 1));
+        let mut results = [Err(would_block()), Err(short()), Err(short()), Ok(())].into_iter();
+        hasty().run().call(|| results.next().unwrap()).unwrap();
+    }
 }

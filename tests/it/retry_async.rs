@@ -287,3 +287,86 @@ fn the_futures_can_move_to_another_thread() {
     check(policy.run().cancel_on(&token).on_wait(|_| ()).acquire_async(&lockfile));
     check(policy.run().call_async(async || Err::<(), _>(would_block())));
 }
+
+#[test]
+fn the_futures_outlive_their_policy_and_go_where_a_task_goes() {
+    fn check(_: impl Send + 'static) {}
+    let sandbox = Sandbox::new();
+    let token = CancelToken::new().unwrap();
+    check(acquire_with_retry_async(sandbox.lockfile(), &RetryPolicy::default()));
+    let lock = Arc::new(sandbox.lockfile());
+    check(RetryPolicy::daemon().run().cancel_on(&token).on_wait(|_| ()).acquire_async(lock));
+}
+
+#[tokio::test]
+async fn a_spawned_run_and_one_in_select_need_no_policy_beside_them() {
+    let sandbox = Sandbox::new();
+    let lockfile = sandbox.lockfile();
+    let task = tokio::spawn(RetryPolicy::daemon().run().acquire_async(lockfile.clone()));
+    task.await.unwrap().unwrap().unlock().unwrap();
+    tokio::select! {
+        guard = RetryPolicy::daemon().run().acquire_async(&lockfile) => guard.unwrap().unlock().unwrap(),
+        () = pending() => {}
+    }
+}
+
+type Builder = tokio::runtime::Builder;
+
+fn runtime_with(enable: fn(&mut Builder) -> &mut Builder) -> tokio::runtime::Runtime {
+    enable(&mut Builder::new_current_thread()).build().unwrap()
+}
+
+#[test]
+fn in_a_runtime_without_io_a_run_sleeps_by_its_schedule() {
+    let runtime = runtime_with(Builder::enable_time);
+    let sandbox = Sandbox::new();
+    let token = CancelToken::new().unwrap();
+    let mut held = Some(sandbox.lock());
+    let policy = RetryPolicy::fixed(SECOND / 50).with_max_elapsed(None);
+    let run = policy.run().cancel_on(&token).on_wait(|attempt| {
+        if attempt.number == 3 {
+            drop(held.take());
+        }
+    });
+    let guard = runtime.block_on(run.acquire_async(&sandbox.lockfile())).unwrap();
+    // A token is noticed all the same.
+    let run = policy.run().cancel_on(&token).on_wait(|_| token.cancel());
+    let error = runtime.block_on(run.acquire_async(&sandbox.lockfile())).unwrap_err();
+    assert!(error.is_cancelled());
+    drop(guard);
+}
+
+#[test]
+fn in_a_runtime_without_time_every_run_says_so_at_its_start() {
+    let runtime = runtime_with(Builder::enable_io);
+    let sandbox = Sandbox::new();
+    let lockfile = sandbox.lockfile();
+    let run = || runtime.block_on(RetryPolicy::default().run().acquire_async(&lockfile));
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_err();
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap();
+    assert!(text.contains("enable_time"), "{text}");
+    assert!(sandbox.names().is_empty());
+}
+
+#[tokio::test]
+async fn a_task_hears_of_the_token_that_another_thread_cancels() {
+    let token = CancelToken::new().unwrap();
+    let other = token.clone();
+    let (waits, it_waits) = mpsc::channel();
+    let cancel = thread::spawn(move || {
+        it_waits.recv().unwrap();
+        other.cancel();
+    });
+    let task = tokio::spawn({
+        let token = token.clone();
+        async move {
+            waits.send(()).unwrap();
+            token.cancelled().await;
+        }
+    });
+    timeout(SOON, task).await.unwrap().unwrap();
+    // And at once if that was before.
+    token.cancelled().await;
+    cancel.join().unwrap();
+}

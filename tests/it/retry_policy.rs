@@ -146,6 +146,7 @@ fn the_constructors_are_what_their_pages_say() {
     let fixed = RetryPolicy::builder().initial_delay(MS).max_delay(MS).multiplier(1.0);
     assert_eq!(RetryPolicy::fixed(MS), built(fixed.jitter(Jitter::None)));
     assert_eq!(RetryPolicy::fixed(Duration::ZERO), RetryPolicy::fixed(MS));
+    assert_eq!(RetryPolicy::fixed(MS / 2), RetryPolicy::fixed(MS));
 }
 
 #[test]
@@ -154,7 +155,7 @@ fn huge_multipliers_and_delays_do_not_overflow() {
     for (multiplier, jitter) in
         [1.0, 1.5, 1e300, f64::MAX].into_iter().zip(jitters.into_iter().cycle())
     {
-        for initial in [Duration::from_nanos(1), 10 * MS, Duration::MAX] {
+        for initial in [MS, 10 * MS, Duration::MAX] {
             let policy = built(
                 RetryPolicy::builder()
                     .initial_delay(initial)
@@ -178,8 +179,8 @@ fn nonsense_is_refused_by_the_name_of_its_field() {
     let delays = "and less than the initial_delay of";
     for (nonsense, text) in [
         (
-            builder().initial_delay(Duration::ZERO),
-            "initial_delay is zero, and so would be every delay after it".to_owned(),
+            builder().initial_delay(Duration::from_nanos(999_999)),
+            "initial_delay is 999.999µs, and less than 1ms".to_owned(),
         ),
         (builder().initial_delay(251 * MS), format!("max_delay is 250ms, {delays} 251ms")),
         (builder().max_delay(Duration::ZERO), format!("max_delay is 0ns, {delays} 10ms")),
@@ -203,4 +204,11 @@ fn a_policy_can_be_shared_between_threads() {
     fn check<T: Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static>() {}
     check::<RetryPolicy>();
     check::<InvalidPolicy>();
+}
+
+#[test]
+fn a_policy_can_be_another_one_but_for_a_field() {
+    let policy = built(RetryPolicy::daemon().to_builder().max_delay(2000 * MS));
+    let by_hand = built(RetryPolicy::builder().max_delay(2000 * MS).max_elapsed(None));
+    assert_eq!(policy, by_hand);
 }

@@ -74,7 +74,7 @@ fn an_unknown_field_is_refused() {
 
 #[test]
 fn the_rules_are_those_of_the_builder() {
-    assert_refused("initial_delay = '0s'", "initial_delay is zero");
+    assert_refused("initial_delay = '0s'", "initial_delay is 0ns, and less than 1ms");
     assert_refused("initial_delay = '1s'", "max_delay is 250ms");
     assert_refused("multiplier = 0.5", "multiplier is 0.5");
     assert_refused("multiplier = nan", "multiplier is NaN");
@@ -101,4 +101,27 @@ fn what_was_written_is_read_back() {
         let text = toml::to_string(&policy).unwrap();
         assert_eq!(read(&text).unwrap(), policy, "{text}");
     }
+}
+
+#[test]
+fn a_preset_says_what_a_missing_field_is() {
+    assert_eq!(read("preset = 'daemon'").unwrap(), RetryPolicy::daemon());
+    assert_eq!(read("preset = 'default'").unwrap(), RetryPolicy::default());
+    let policy = RetryPolicy::daemon().to_builder().max_delay(Duration::from_secs(2));
+    for text in ["preset = 'daemon'\nmax_delay = '2s'", "max_delay = '2s'\npreset = 'daemon'"] {
+        assert_eq!(read(text).unwrap(), policy.clone().build().unwrap());
+    }
+    assert_refused("preset = 'deamon'", "unknown variant `deamon`");
+}
+
+#[test]
+fn an_error_names_its_field() {
+    for field in ["initial_delay", "max_delay", "max_elapsed"] {
+        let text = format!("{field} = 'soon'");
+        assert_refused(&text, &format!("{field}: \"soon\" is not a duration: "));
+    }
+    // Elsewhere than in TOML, whose errors quote the line.
+    let value = toml::Table::from_iter([("max_delay".to_owned(), toml::Value::Integer(1000))]);
+    let error = value.try_into::<RetryPolicy>().unwrap_err().to_string();
+    assert!(error.contains("max_delay"), "{error}");
 }

@@ -1,10 +1,10 @@
 //! What a subscriber of `tracing` sees of a wait.
 
-use std::fmt;
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{fmt, fs};
 
 use pidlockfile::retry::{RetryPolicy, acquire_with_retry};
 use tracing::field::{Field, Visit};
@@ -32,16 +32,18 @@ impl Listener {
 
 impl Subscriber for Listener {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "pidlockfile::retry" && *metadata.level() == Level::DEBUG
+        metadata.target() == "pidlockfile::retry" && *metadata.level() <= Level::DEBUG
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
-        self.hear(format!("new {}", span.metadata().name()));
+        let mut line = format!("new {}", span.metadata().name());
+        span.record(&mut Fields(&mut line));
+        self.hear(line);
         Id::from_u64(self.spans.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut line = String::new();
+        let mut line = format!("{} ", event.metadata().level());
         event.record(&mut Fields(&mut line));
         self.hear(line);
     }
@@ -87,6 +89,7 @@ pub fn heard_while(work: impl FnOnce()) -> Vec<String> {
 fn a_wait_is_a_span_and_each_attempt_an_event_in_it() {
     let sandbox = Sandbox::new();
     let mut held = Some(sandbox.lock());
+    let busy = sandbox.lockfile().try_lock().unwrap_err();
     let listener = Listener::default();
     let policy = RetryPolicy::fixed(Duration::from_millis(1)).with_max_elapsed(None);
     tracing::subscriber::with_default(listener.clone(), || {
@@ -97,15 +100,20 @@ fn a_wait_is_a_span_and_each_attempt_an_event_in_it() {
         });
         run.acquire(&sandbox.lockfile()).unwrap().unlock().unwrap();
     });
-    let failed =
-        |attempt| format!("attempt failed attempt={attempt} pid={} delay=1ms", process::id());
+    let (path, pid) = (sandbox.path().display().to_string(), process::id());
+    let failed = |attempt| {
+        format!(
+            "DEBUG attempt failed lock={path:?} attempt={attempt} pid={pid} error={busy} delay=1ms"
+        )
+    };
+    let succeeded = format!("DEBUG attempt succeeded lock={path:?} attempt=3");
     let heard = listener.heard();
     assert_eq!(
         heard[..4],
-        ["new wait".to_owned(), "enter".to_owned(), failed(1), "exit".to_owned()]
+        [format!("new wait lock={path:?}"), "enter".to_owned(), failed(1), "exit".to_owned()]
     );
     assert_eq!(heard[4..7], ["enter".to_owned(), failed(2), "exit".to_owned()]);
-    assert_eq!(heard[7..], ["enter", "attempt succeeded attempt=3", "exit", "close"]);
+    assert_eq!(heard[7..], ["enter", &succeeded, "exit", "close"]);
 }
 
 #[test]
@@ -116,6 +124,23 @@ fn without_a_wait_there_is_no_span() {
         let _guard = acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::default()).unwrap();
         acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::none()).unwrap_err();
     });
-    let failed = format!("attempt failed attempt=1 pid={}", process::id());
-    assert_eq!(listener.heard(), ["attempt succeeded attempt=1".to_owned(), failed]);
+    let (path, pid) = (sandbox.path().display().to_string(), process::id());
+    let heard = listener.heard();
+    assert_eq!(heard.len(), 2, "{heard:?}");
+    assert_eq!(heard[0], format!("DEBUG attempt succeeded lock={path:?} attempt=1"));
+    assert!(heard[1].starts_with(&format!("WARN gave up lock={path:?} ")), "{heard:?}");
+    assert!(heard[1].contains(&format!(" reason=Attempts attempts=1 pid={pid} ")), "{heard:?}");
+}
+
+#[test]
+fn giving_up_for_good_is_an_error_with_its_text() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path()).unwrap();
+    let heard = heard_while(|| {
+        acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::default()).unwrap_err();
+    });
+    let alone = sandbox.lockfile().try_lock().unwrap_err();
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert!(heard[0].starts_with("ERROR gave up lock="), "{heard:?}");
+    assert!(heard[0].contains(&format!("error={alone}")), "{heard:?}");
 }

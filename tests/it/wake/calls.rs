@@ -193,32 +193,14 @@ fn a_waiter_that_loses_again_and_again_makes_room_for_its_rivals() {
         std::mem::swap(&mut owner, &mut rival);
         let did = reaction(&mut traced);
         assert_eq!((did.attempts, did.watches, did.unwatches), (1, 1, 1), "{did:?}");
-        assert!(did.longest_nap <= lost * Duration::from_micros(200), "{lost}: {did:?}");
+        let most = 2_u32.saturating_pow(lost).saturating_sub(1).min(128);
+        assert!(did.longest_nap <= most * Duration::from_micros(200), "{lost}: {did:?}");
         naps.push(did.naps);
     }
     assert_eq!(naps[0], 0, "{naps:?}");
     // Three of four, of 59. What is outside comes once in 100,000 times.
     let naps: usize = naps.iter().sum();
     assert!((20..=56).contains(&naps), "{naps}");
-}
-
-#[test]
-fn the_room_that_unrest_has_made_is_not_kept_for_rivals() {
-    let sandbox = Sandbox::new();
-    let mut owner = Peer::holding(&sandbox.path());
-    let mut rival = Peer::at(&sandbox.path());
-    let mut traced = require_traced!(falling_asleep(&sandbox.path()));
-    for _ in 0..9 {
-        set_mode(&sandbox.path(), 0o600);
-        reaction(&mut traced);
-    }
-    owner.must("unlock");
-    rival.must("try_lock");
-    reaction(&mut traced);
-    rival.must("unlock");
-    owner.must("try_lock");
-    let nap = reaction(&mut traced).longest_nap;
-    assert!(nap <= Duration::from_micros(200), "{nap:?}");
 }
 
 /// It is a second that is the matter, and takes one.
@@ -265,7 +247,7 @@ fn an_async_waiter_takes_no_nap_that_is_shorter_than_its_clock_can_tell() {
     let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
     assert!(traced.run_to("wait_async", sleeps));
     // By then it would make room for as many, less than a tick each.
-    for _ in 0..5 {
+    for _ in 0..3 {
         owner.must("unlock");
         rival.must("try_lock");
         std::mem::swap(&mut owner, &mut rival);

@@ -1,9 +1,15 @@
-//! The seam between waiting and what is waited for.
+//! What a lock must offer so that a run can wait for it.
+
+use std::borrow::Cow;
+use std::ops::Deref;
 
 use crate::error::Error;
 use crate::guard::LockGuard;
 use crate::lockfile::Lockfile;
-use crate::retry::{Temporary, Watch};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use crate::retry::inotify;
+use crate::retry::temporary::Temporary;
+use crate::retry::watch::Watch;
 
 /// A lock that can be tried without waiting.
 ///
@@ -11,7 +17,7 @@ use crate::retry::{Temporary, Watch};
 /// a database, once one machine is not enough: policies, hooks and cancellation stay the same.
 ///
 /// Where the lock's keeper can tell of a release, as PostgreSQL can by `NOTIFY`, [`watch`](TryLock::watch)
-/// hands a run the descriptor on which that word arrives; then a wait ends early.
+/// hands a run the descriptor on which that event arrives; then a delay ends early.
 ///
 /// `try_lock` should return at once. An error that another try can mend says so through
 /// [`Temporary`]; every other one ends the run.
@@ -21,7 +27,7 @@ use crate::retry::{Temporary, Watch};
 /// A lock kept by PostgreSQL, as long as its session lasts:
 ///
 /// ```
-/// use std::sync::Arc;
+/// use std::{fmt, sync::Arc};
 ///
 /// use pidlockfile::retry::{RetryPolicy, Temporary, TryLock};
 /// # struct Client;
@@ -35,6 +41,9 @@ use crate::retry::{Temporary, Watch};
 /// struct PgGuard { client: Arc<Client>, key: i64 } // its Drop calls pg_advisory_unlock
 /// #[derive(Debug)]
 /// enum NotLocked { Held, Server(PgError) }
+/// # impl fmt::Display for NotLocked {
+/// #     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "{self:?}") }
+/// # }
 ///
 /// impl Temporary for NotLocked {
 ///     fn is_temporary(&self) -> bool { matches!(self, NotLocked::Held) }
@@ -69,11 +78,16 @@ pub trait TryLock {
     /// A temporary error if somebody else has the lock.
     fn try_lock(&self) -> Result<Self::Guard, Self::Error>;
 
-    /// Returns what tells of changes to the lock from now on; `None`, the default, if nothing does.
+    /// Returns what raises events about the lock from now on; `None`, the default, if nothing does.
     ///
-    /// A run asks for it before a sleep, and then calls `try_lock` once more: what happened before the
-    /// watch was there is found in that way. It asks again before each attempt that news brings about.
+    /// A run asks for it before an attempt, so that what happens after the attempt is an event. It asks
+    /// again before each attempt that an event brings about.
     fn watch(&self) -> Option<Watch> {
+        None
+    }
+
+    /// Returns what to call the lock in `tracing` events, such as its path; `None`, the default, for no name.
+    fn name(&self) -> Option<Cow<'_, str>> {
         None
     }
 }
@@ -86,7 +100,30 @@ impl TryLock for Lockfile {
         self.try_lock()
     }
 
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn watch(&self) -> Option<Watch> {
-        Watch::of_file(self.path())
+        inotify::watch_file(self.path())
+    }
+
+    fn name(&self) -> Option<Cow<'_, str>> {
+        Some(self.path().to_string_lossy())
+    }
+}
+
+/// A reference to a lock, or an [`Arc`](std::sync::Arc) of one.
+impl<P: Deref<Target: TryLock>> TryLock for P {
+    type Guard = <P::Target as TryLock>::Guard;
+    type Error = <P::Target as TryLock>::Error;
+
+    fn try_lock(&self) -> Result<Self::Guard, Self::Error> {
+        (**self).try_lock()
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        (**self).watch()
+    }
+
+    fn name(&self) -> Option<Cow<'_, str>> {
+        (**self).name()
     }
 }

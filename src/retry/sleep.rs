@@ -1,0 +1,131 @@
+//! How a run passes the time between two attempts, and how a thread does.
+
+use std::os::fd::BorrowedFd;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use crate::retry::cancel::CancelToken;
+
+/// How long a token goes unnoticed where the process has no file descriptors left to wait on it.
+pub(super) const BLIND_SLEEP: Duration = Duration::from_millis(10);
+
+/// What a sleep listens to.
+pub(super) type Events<'a> = [Option<BorrowedFd<'a>>];
+
+/// The clock of a run, and how it sleeps.
+pub(super) trait Sleeper {
+    /// It cannot tell less time than this.
+    const TICK: Duration;
+
+    /// How old the run is.
+    fn elapsed(&self) -> Duration;
+
+    fn is_cancelled(&self) -> bool;
+
+    /// Sleeps until the run is `end` old, its token is cancelled, or one of `events` is readable; whether it was
+    /// that.
+    ///
+    /// Ages are compared and not added: a moment plus `Duration::MAX` would panic.
+    fn sleep(&mut self, end: Duration, events: &Events<'_>) -> impl Future<Output = bool>;
+}
+
+/// Sleeps as a thread, and is never pending.
+pub(super) struct ThreadSleeper {
+    started: Instant,
+    token: Option<CancelToken>,
+}
+
+impl ThreadSleeper {
+    pub(super) fn new(token: Option<CancelToken>) -> ThreadSleeper {
+        ThreadSleeper { started: Instant::now(), token }
+    }
+}
+
+impl Sleeper for ThreadSleeper {
+    const TICK: Duration = Duration::ZERO;
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.token.as_ref().is_some_and(CancelToken::is_cancelled)
+    }
+
+    async fn sleep(&mut self, end: Duration, mut events: &Events<'_>) -> bool {
+        let alarm = self.token.as_ref().and_then(CancelToken::alarm);
+        let mut alarm = alarm.as_ref().map(|alarm| alarm.as_fd());
+        loop {
+            let mut left = end.saturating_sub(self.elapsed());
+            if self.is_cancelled() || left.is_zero() {
+                return false;
+            }
+            if self.token.is_some() && alarm.is_none() {
+                left = left.min(BLIND_SLEEP);
+            }
+            let descriptors = alarm.into_iter().chain(events.iter().copied().flatten());
+            let poll_fd = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
+            let mut waited_for: Vec<_> = descriptors.map(poll_fd).collect();
+            if waited_for.is_empty() {
+                thread::sleep(left);
+                continue;
+            }
+            // Longer than a timespec can tell is for ever.
+            match poll(&mut waited_for, left.try_into().ok().as_ref()) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_)
+                    if waited_for[alarm.iter().len()..]
+                        .iter()
+                        .any(|it| !it.revents().is_empty()) =>
+                {
+                    return true;
+                }
+                // Ready, and not cancelled: another process in a nested pid namespace has our pid and rang. Without
+                // the alarm we notice late, with it we would spin.
+                Ok(_) => alarm = None,
+                Err(_) => (alarm, events) = (None, &[]),
+            }
+        }
+    }
+}
+
+/// Runs a future to its end, which never is pending: its sleeper is a thread, its operation ready.
+pub(super) fn block<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => unreachable!("a thread sleeps in the call"),
+    }
+}
+
+impl CancelToken {
+    /// Sleeps for `time` or until the token is cancelled, and returns whether it is.
+    ///
+    /// So a daemon's own loop needs no poll(2).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use pidlockfile::retry::CancelToken;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let stop = CancelToken::new()?;
+    /// # stop.cancel();
+    /// while !stop.wait_timeout(Duration::from_secs(60)) {
+    ///     // … the work that is due every minute …
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "it says whether to stop"]
+    pub fn wait_timeout(&self, time: Duration) -> bool {
+        block(ThreadSleeper::new(Some(self.clone())).sleep(time, &[]));
+        self.is_cancelled()
+    }
+}

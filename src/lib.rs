@@ -78,6 +78,12 @@
 //!
 #![doc = include_str!("file-systems.md")]
 //!
+//! f2fs, zfs and bcachefs count as local, like those of the first line; they were not tried. Where two mounts
+//! show one directory and share no kernel lock (FUSE beside the directory behind it, NFS beside its
+//! server's disk), the pid is all that protects the lock: an owner is honoured while its pid is a running
+//! process, so do not use `kernel_lock_only` there. `tests/filesystems.sh` in the repository tries what a machine
+//! can mount.
+//!
 //! # Other pid-file programs
 //!
 //! | program | with this crate |

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
-use std::thread;
+use std::time::Duration;
+use std::{process, thread};
 
 /// Ends the waits that it was given to.
 ///
@@ -173,18 +173,18 @@ impl Alarm {
 /// Tries so often to lock what others hold for some microseconds. In a child that was forked in these, it is held
 /// for ever: so it is not waited for without end.
 pub(super) fn lock<T>(mutex: &Mutex<T>, tries: u32) -> Option<MutexGuard<'_, T>> {
-    for _ in 0..tries {
+    for tried in 0..tries {
         match mutex.try_lock() {
             Ok(locked) => return Some(locked),
             Err(TryLockError::Poisoned(locked)) => return Some(locked.into_inner()),
-            Err(TryLockError::WouldBlock) => thread::yield_now(),
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_micros(tried.into())),
         }
     }
     None
 }
 
-/// Where nothing forbids to wait for those microseconds.
-pub(super) const PATIENTLY: u32 = 1000;
+/// For a tenth of a second, in which one that holds it gets the processor again.
+pub(super) const PATIENTLY: u32 = 400;
 
 /// Readable once the token is cancelled, for a poll loop of the caller's own. Nothing must be read
 /// from it.

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lexopt::{Arg, ValueExt as _};
-use pidlockfile::retry::{CancelToken, RetryPolicy};
+use pidlockfile::retry::{CancelToken, GaveUp, RetryPolicy};
 use pidlockfile::{LockGuard, Lockfile};
 
 use crate::command::Signals;
@@ -118,7 +118,11 @@ impl Job {
             .acquire(&self.lockfile);
         waiting.end();
         acquired.map_err(|error| {
-            complain(&error);
+            match (&error.last, error.reason) {
+                // Of a single attempt, what it failed with is all there is to tell.
+                (Some(last), GaveUp::Attempts) => complain(last),
+                _ => complain(&error),
+            }
             if error.is_permanent() { NO_LOCK_POSSIBLE } else { self.busy_status }
         })
     }

@@ -146,6 +146,18 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// The lock is held, or honoured, and the system does not prove by which process.
+    #[error("{}", unproven(&Shown(path), *pid, reason))]
+    Unproven {
+        /// The lock file.
+        path: PathBuf,
+        /// The recorded process, which is a hint and no more; `None` if the record holds no valid pid. Do not
+        /// signal it: it can be a stranger.
+        pid: Option<u32>,
+        /// What is missing, in words.
+        reason: &'static str,
+    },
+
     /// The operating system refused a step.
     #[error("cannot {action} {}{}", Shown(path), remedy(action, source))]
     Io {
@@ -191,6 +203,15 @@ fn busy(path: &Shown<'_>, pid: Option<u32>, kernel_locked: bool) -> String {
             "{path} is locked, but its recorded process {pid} has ended, and a child of it or a reader holds \
              the kernel lock, or it runs in another container; `fuser` or `lsof` on the file shows which"
         ),
+    }
+}
+
+fn unproven(path: &Shown<'_>, pid: Option<u32>, reason: &str) -> String {
+    match pid {
+        Some(pid) => format!(
+            "{path} names process {pid}, but nothing proves that it holds the lock: {reason}"
+        ),
+        None => format!("{path} is locked, but nothing proves by which process: {reason}"),
     }
 }
 
@@ -250,7 +271,8 @@ impl Error {
             }
             Error::RogueDeletion { .. }
             | Error::NotAdopted { .. }
-            | Error::LostDescriptor { .. } => io::ErrorKind::Other,
+            | Error::LostDescriptor { .. }
+            | Error::Unproven { .. } => io::ErrorKind::Other,
             Error::Unremovable { source, .. } | Error::Io { source, .. } => source.kind(),
         }
     }

@@ -49,7 +49,7 @@ pub(crate) fn look(path: &Path, access: Access) -> Result<Look, Error> {
 
 /// Whether the file went after it was opened. The open itself says ENOENT where there is no file, and
 /// ESTALE where the directory is gone.
-fn is_gone(error: &Error) -> bool {
+pub(crate) fn is_gone(error: &Error) -> bool {
     matches!(error, Error::Io { action, source, .. } if *action != "open" && inode::is_gone(source))
 }
 
@@ -99,17 +99,25 @@ pub(crate) fn looks_write() -> bool {
 
 /// The pid recorded in the file at `path`; no lock is asked for. `None` if there is no file.
 pub(crate) fn recorded_pid(path: &Path) -> Result<Option<u32>, Error> {
-    let Some(file) = open(path, Access::Read)? else {
-        return Ok(None);
-    };
-    match examine(&file, path).and_then(|_| read(&file, path)) {
-        Ok(content) => match content.pid() {
+    match glance(path) {
+        Ok(None) => Ok(None),
+        Ok(Some(file)) => match file.recorded_pid() {
             Some(pid) => Ok(Some(pid)),
             None => Err(Error::InvalidPid { path: path.to_owned() }),
         },
         Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The file at `path`, and no lock of it is asked for. `None` if there is none.
+pub(crate) fn glance(path: &Path) -> Result<Option<Incumbent>, Error> {
+    let Some(file) = open(path, Access::Read)? else {
+        return Ok(None);
+    };
+    let stat = examine(&file, path)?;
+    let content = read(&file, path)?;
+    Ok(Some(Incumbent { file, stat, content, locked: false }))
 }
 
 /// How a file is opened for a look.
@@ -240,6 +248,23 @@ impl Incumbent {
         let guard = LockGuard::take_over(Arc::clone(path), file, inode)?;
         self.locked = false;
         Ok(Some(guard))
+    }
+
+    /// Whether another open file has its kernel lock. Nothing of ours stays locked.
+    pub(crate) fn is_locked_by_another(&self, path: &Path) -> Result<bool, Error> {
+        inode::is_kernel_locked(&self.file).map_err(Error::io(TAKE_KERNEL_LOCK, path))
+    }
+
+    /// Whether the path still names this file, and it still records the same.
+    pub(crate) fn is_as_before(&self, path: &Path) -> Result<bool, Error> {
+        let stat = examine(&self.file, path)?;
+        let named = inode::is_named(&self.file, &stat, path).map_err(Error::io("examine", path))?;
+        Ok(named && read(&self.file, path)?.pid() == self.content.pid())
+    }
+
+    /// The open file, which is for looking at only.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 
     fn is_named(&self, path: &Path) -> Result<bool, Error> {

@@ -103,8 +103,25 @@ pub(crate) fn remove(path: &Path) -> io::Result<bool> {
 /// `std` and not `nix::fcntl::Flock`: that one unlocks on Drop, and a forked child's Drop would free
 /// the parent's lock, because the two share one open file description.
 pub(crate) fn try_kernel_lock(file: &File) -> io::Result<bool> {
+    until_not_interrupted(|| file.try_lock())
+}
+
+/// Whether another open file has the kernel lock.
+///
+/// Only a lock that would be refused shows that. So a shared one is asked for, and given back at once: any
+/// number of processes can ask at a time, and a reader's shared lock is none.
+pub(crate) fn is_kernel_locked(file: &File) -> io::Result<bool> {
+    let free = until_not_interrupted(|| file.try_lock_shared())?;
+    if free {
+        // By hand: a child that another thread forks just now has a copy, and would keep the lock.
+        file.unlock()?;
+    }
+    Ok(!free)
+}
+
+fn until_not_interrupted(lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<bool> {
     loop {
-        match file.try_lock() {
+        match lock() {
             Ok(()) => return Ok(true),
             Err(TryLockError::WouldBlock) => return Ok(false),
             Err(TryLockError::Error(error)) => match error.kind() {

@@ -107,6 +107,7 @@
 #[cfg(not(unix))]
 compile_error!("pidlockfile needs flock(2) and pid files, which only Unix has");
 
+mod holder;
 #[cfg(feature = "retry")]
 pub mod retry;
 mod lockfile;
@@ -120,6 +121,7 @@ mod inode;
 
 pub use error::Error;
 pub use guard::LockGuard;
+pub use holder::Holder;
 pub use lockfile::Lockfile;
 
 /// Has the README's examples compiled and run.

@@ -214,8 +214,8 @@ impl Lockfile {
         }
     }
 
-    /// Whether a file is stale whose kernel lock we hold, or else why it must stay.
-    fn check_stale(&self, incumbent: &Incumbent) -> Result<(), Error> {
+    /// Whether a file is stale whose kernel lock is free, or else why it must stay.
+    pub(crate) fn check_stale(&self, incumbent: &Incumbent) -> Result<(), Error> {
         incumbent.check_can_be_a_lock_file(&self.path)?;
         match incumbent.recorded_pid() {
             Some(pid) if !self.kernel_lock_only && is_owned_by(incumbent, pid) => {

@@ -85,6 +85,18 @@ fn all() -> Vec<(Error, &'static str, bool, ErrorKind)> {
             ErrorKind::InvalidInput,
         ),
         (
+            Error::Unproven { path: path(), pid: Some(42), reason: "it has ended" },
+            "/run/example.pid names process 42, but nothing proves that it holds the lock: it has ended",
+            false,
+            ErrorKind::Other,
+        ),
+        (
+            Error::Unproven { path: path(), pid: None, reason: "no pid is recorded" },
+            "/run/example.pid is locked, but nothing proves by which process: no pid is recorded",
+            false,
+            ErrorKind::Other,
+        ),
+        (
             Error::Io {
                 action: "create",
                 path: path(),
@@ -199,6 +211,7 @@ fn control_characters_of_a_path_are_escaped_in_every_text() {
             | Error::RogueDeletion { path }
             | Error::NotAdopted { path, .. }
             | Error::NotAFile { path, .. }
+            | Error::Unproven { path, .. }
             | Error::Io { path, .. } => path.clone_from(&ugly),
             other => panic!("{other:?} has a path, too?"),
         }
@@ -214,7 +227,9 @@ fn public_types_go_where_a_user_needs_them() {
     fn unwinds<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
     anywhere::<Lockfile>();
     anywhere::<LockGuard>();
+    anywhere::<pidlockfile::Holder>();
     anywhere::<Error>();
     unwinds::<Lockfile>();
     unwinds::<LockGuard>();
+    unwinds::<pidlockfile::Holder>();
 }

@@ -119,7 +119,7 @@ fn adopt_in_the_owner_itself_changes_nothing() {
 }
 
 /// A process that stays when the peer that forked it is gone. Dropping this kills it and waits for that.
-struct Survivor(u32);
+pub struct Survivor(pub u32);
 
 impl Drop for Survivor {
     fn drop(&mut self) {

@@ -15,7 +15,7 @@ use crate::sandbox::{
 };
 
 /// Plants what a process of ours with this pid leaves behind when it is killed.
-fn plant_leftover(path: &Path, pid: u32) {
+pub fn plant_leftover(path: &Path, pid: u32) {
     fs::write(path, record_of(pid)).unwrap();
     let time = UNIX_EPOCH + Duration::new(1_700_000_000, stamp_nanoseconds(pid));
     let file = File::options().write(true).open(path).unwrap();

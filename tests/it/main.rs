@@ -23,6 +23,8 @@ mod fallback;
 mod faults;
 mod flock;
 mod fork;
+#[cfg(target_os = "linux")]
+mod holder;
 mod interop;
 mod leftover;
 #[cfg(feature = "retry")]

@@ -14,10 +14,10 @@ use std::{env, fs, io, panic, process, thread};
 
 use nix::libc;
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::ptrace;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigHandler, Signal, raise, signal};
+use nix::sys::signal::{SigHandler, Signal, kill, raise, signal};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{
@@ -121,6 +121,11 @@ impl Peer {
         assert_eq!(self.reap().unwrap().signal(), Some(libc::SIGKILL));
     }
 
+    /// Waits for the signal that somebody has sent it, and reaps it.
+    pub fn end_by_signal(&mut self) -> Option<i32> {
+        self.reap().unwrap().signal()
+    }
+
     /// Kills it with SIGKILL and leaves a zombie.
     pub fn kill_without_reaping(&mut self) {
         self.child.kill().unwrap();
@@ -219,13 +224,33 @@ impl State {
                 Ok(owner) => return format!("{owner:?}"),
                 Err(error) => return reply(Err(error)),
             },
+            "holder" => return crate::holder::answer(&self.lockfile),
+            "holder_text" => return self.lockfile.holder().unwrap_err().to_string(),
+            "kill_holder" => return crate::holder::kill(&self.lockfile),
+            "signal_after_becoming" => {
+                return crate::holder::signal_after(&self.lockfile, || {
+                    become_user(argument.parse().unwrap(), None);
+                });
+            }
+            "wait_among_signals" => crate::holder::wait_among_signals(&self.lockfile),
             "drop" => drop(self.guard.take().unwrap()),
             "panic" => self.panic_while_holding(),
             "count" => self.count(argument.parse().unwrap()),
             "kernel_lock_only" => self.lockfile = self.lockfile.clone().kernel_lock_only(),
             "mode" => self.lockfile = self.lockfile.clone().mode(octal(argument)),
             "pid" => return process::id().to_string(),
+            // By the /proc that every peer has until it mounts its own: the host's.
+            "pid_in_host" => {
+                let own = fs::read_link("/proc/self").unwrap();
+                return own.to_str().unwrap().to_owned();
+            }
             "fork" => self.fork(),
+            "pid_of_child" => return self.child.as_ref().unwrap().0.to_string(),
+            "kill_child" => {
+                let (pid, _) = self.child.take().unwrap();
+                kill(pid, Signal::SIGKILL).unwrap();
+                waitpid(pid, None).unwrap();
+            }
             "end_child" => {
                 let (pid, commands) = self.child.take().unwrap();
                 drop(commands);
@@ -261,6 +286,20 @@ impl State {
             "enter_pid_namespace" => {
                 unshare(CloneFlags::CLONE_NEWPID).unwrap();
                 self.fork();
+            }
+            "join_pid_namespace" => {
+                let namespace = File::open(format!("/proc/{argument}/ns/pid")).unwrap();
+                setns(namespace, CloneFlags::CLONE_NEWPID).unwrap();
+                self.fork();
+            }
+            "mount_proc" => mount_proc(argument),
+            "lock_in_a_thread" => self.lock_in_a_thread(),
+            "lock_for_reading" => crate::holder::lock_for_reading(self.lockfile.path(), argument),
+            // As after execve(2).
+            "be_dumpable" => nix::sys::prctl::set_dumpable(true).unwrap(),
+            "open_for_writing" => {
+                let file = File::options().write(true).open(self.lockfile.path()).unwrap();
+                let _for_good = file.into_raw_fd();
             }
             "fork_with_pid" => {
                 let pid: u32 = argument.parse().unwrap();
@@ -321,6 +360,21 @@ impl State {
             guard.unlock()
         };
         reply(thread::scope(|scope| scope.spawn(cycle).join().unwrap()))
+    }
+
+    /// Locks in a thread with descriptors of its own, which holds the lock for as long as the peer lives.
+    fn lock_in_a_thread(&self) {
+        let lockfile = self.lockfile.clone();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            unshare(CloneFlags::CLONE_FILES).unwrap();
+            let _guard = lockfile.try_lock().unwrap();
+            sender.send(()).unwrap();
+            loop {
+                thread::park();
+            }
+        });
+        receiver.recv().unwrap();
     }
 
     /// Adds to the number in a file as often as told, each time under the lock.
@@ -464,8 +518,17 @@ fn become_user(id: u32, group: Option<&str>) {
 }
 
 fn hide_proc() {
+    mount_for_itself("tmpfs", None);
+}
+
+/// Mounts a /proc of its own pid namespace.
+fn mount_proc(options: &str) {
+    mount_for_itself("proc", Some(options));
+}
+
+fn mount_for_itself(kind: &str, options: Option<&str>) {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .unwrap();
-    mount(Some("tmpfs"), "/proc", Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+    mount(Some(kind), "/proc", Some(kind), MsFlags::empty(), options).unwrap();
 }

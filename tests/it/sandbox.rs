@@ -109,6 +109,10 @@ impl Bystander {
     pub fn pid(&self) -> u32 {
         self.0.id()
     }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
 }
 
 impl Drop for Bystander {

@@ -36,7 +36,7 @@ impl Traced {
 
     /// Takes control of the child that a peer has forked; `None` where tracing is forbidden.
     pub fn child_of(mut peer: Peer) -> Option<Traced> {
-        let child = Pid::from_raw(peer.ask("child pid").parse().unwrap());
+        let child = Pid::from_raw(peer.ask("pid_of_child").parse().unwrap());
         ptrace::attach(child).ok()?;
         Some(Traced::stopped(peer, child))
     }

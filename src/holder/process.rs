@@ -1,0 +1,65 @@
+//! A process, kept by a pidfd, and what /proc shows of its open files.
+
+use std::io;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod open_files;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod other;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) use linux::{Process, Signal};
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) use other::{Process, Signal};
+
+/// Why the recorded process is not proven to hold the lock.
+pub(super) enum Doubt {
+    NoPid,
+    Ended,
+    NotTheHolder,
+    OnlyReads,
+    NoKernelLock,
+    FilesHidden,
+    ProcessHidden,
+    NoProc,
+    NoPidfd,
+    /// The system could not look, for want of memory or descriptors; with what it was to do.
+    Io(&'static str, io::Error),
+}
+
+impl Doubt {
+    /// In words, for `Error::Unproven`; they go on from "the process".
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Doubt::NoPid => {
+                "no pid is recorded, as when flock(1) holds the lock; `fuser` or `lsof` on the file shows \
+                 who does"
+            }
+            Doubt::Ended => {
+                "it has ended, and a child of it or a reader holds the kernel lock, or it runs in another \
+                 container; `fuser` or `lsof` on the file shows which"
+            }
+            Doubt::NotTheHolder => {
+                "it does not have the kernel lock, so the pid was recorded in another container, or by an \
+                 owner that has ended; `fuser` or `lsof` on the file shows who has it"
+            }
+            Doubt::OnlyReads => {
+                "it has the file open for reading only, as flock(1) has, or another attempt to lock"
+            }
+            Doubt::NoKernelLock => "nobody has the kernel lock, as when a script recorded its pid",
+            Doubt::FilesHidden => {
+                "this user may not see its open files, since it is another user's or has changed its user; \
+                 ask as root"
+            }
+            Doubt::ProcessHidden => "/proc does not show it to this user; ask as root",
+            Doubt::NoProc => "/proc is not mounted, or is that of other processes",
+            Doubt::NoPidfd => {
+                "the system gives no pidfd of it, for which Linux must be 5.3 or later, without a filter \
+                 against that"
+            }
+            Doubt::Io(..) => "the system could not look",
+        }
+    }
+}

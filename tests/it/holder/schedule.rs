@@ -1,0 +1,99 @@
+//! Everything changes at every step of `holder`: the asker is stopped before each of its system calls in turn.
+
+use crate::holder::namespaces::{SHARED_PID, container, visitor};
+use crate::peer::Peer;
+use crate::sandbox::{Sandbox, is_root, require};
+use crate::trace::{Traced, require_traced};
+
+/// As few as a proof can take.
+const LEAST_CALLS: usize = 20;
+
+/// An owner and an asker in one container, and `change` before each system call of the asker's, which then
+/// answers.
+fn at_each_call_in_a_container(change: impl Fn(&mut Peer), judge: impl Fn(&mut Peer, &str, usize)) {
+    for nth in 0.. {
+        let sandbox = Sandbox::new();
+        let mut inside = container(&sandbox);
+        inside.must("child child try_lock");
+        let asker = visitor(&sandbox, &mut inside);
+        let mut traced = require_traced!(Traced::child_of(asker));
+        if !traced.run_to_nth("child kill_holder", nth) {
+            assert!(nth >= LEAST_CALLS, "only {nth} system calls were seen");
+            break;
+        }
+        change(&mut inside);
+        let answer = traced.go_on().answer();
+        judge(&mut inside, &answer, nth);
+    }
+}
+
+#[test]
+fn a_pid_that_is_recycled_at_any_step_does_no_harm_to_its_next_process() {
+    require!(is_root(), "needs root, to choose a pid");
+    let recycle = |inside: &mut Peer| {
+        inside.must("child kill_child");
+        inside.must(&format!("child fork_with_pid {SHARED_PID}"));
+        // As close to the owner as a stranger can come.
+        inside.must("child child open_for_writing");
+    };
+    at_each_call_in_a_container(recycle, |inside, answer, nth| {
+        assert!(is_of_one_that_ended(answer) || answer == "77", "call {nth}: {answer}");
+        assert_eq!(inside.ask("child child pid"), SHARED_PID.to_string(), "call {nth}: it lives");
+    });
+}
+
+#[test]
+fn a_holder_that_ends_at_any_step_is_no_holder_afterwards() {
+    require!(is_root(), "needs root, to make a pid namespace");
+    at_each_call_in_a_container(
+        |inside| inside.must("child kill_child"),
+        |inside, answer, nth| {
+            assert!(is_of_one_that_ended(answer) || answer == "77", "call {nth}: {answer}");
+            assert_eq!(inside.ask("child holder"), "nobody", "call {nth}");
+        },
+    );
+}
+
+/// `nobody`, or a doubt; or, where it ended after the proof, its pid, and the signal reached nobody.
+fn is_of_one_that_ended(answer: &str) -> bool {
+    answer == "nobody" || answer.starts_with("Unproven {")
+}
+
+/// Has an asker stopped before each system call while the lock passes to another, who is then its holder or
+/// was before.
+fn at_each_call_while_it_passes(pass_on: impl Fn(&Sandbox, &mut Peer) -> (Option<Peer>, String)) {
+    for nth in 0.. {
+        let sandbox = Sandbox::new();
+        let mut owner = Peer::holding(&sandbox.path());
+        owner.must("fork");
+        let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+        if !traced.run_to_nth("holder", nth) {
+            assert!(nth >= LEAST_CALLS, "only {nth} system calls were seen");
+            break;
+        }
+        let (_successor, next) = pass_on(&sandbox, &mut owner);
+        let mut asker = traced.go_on();
+        let answer = asker.answer();
+        assert!(answer == owner.pid().to_string() || answer == next, "call {nth}: {answer}");
+        assert_eq!(asker.ask("holder"), next, "call {nth}");
+    }
+}
+
+#[test]
+fn an_adoption_at_any_step_shows_the_parent_or_the_child() {
+    at_each_call_while_it_passes(|_, owner| {
+        owner.must("child adopt");
+        owner.must("drop");
+        (None, owner.ask("pid_of_child"))
+    });
+}
+
+#[test]
+fn a_lock_that_changes_hands_at_any_step_shows_one_of_the_two() {
+    at_each_call_while_it_passes(|sandbox, owner| {
+        owner.must("unlock");
+        let next = Peer::holding(&sandbox.path());
+        let pid = next.pid().to_string();
+        (Some(next), pid)
+    });
+}

@@ -1,5 +1,8 @@
 //! The process that holds the lock is found if it can be proven, and nobody else is ever taken for it.
 
+#[cfg(feature = "retry")]
+mod control;
+pub mod crowd;
 mod namespaces;
 mod schedule;
 

@@ -232,6 +232,27 @@ impl State {
                     become_user(argument.parse().unwrap(), None);
                 });
             }
+            "crowd" => return crate::holder::crowd::be_a_crowd(&self.lockfile),
+            "stop_all" => return crate::holder::crowd::stop_all(&self.lockfile),
+            "ask_on" => return crate::holder::crowd::ask_on(&self.lockfile),
+            "start_daemons" => {
+                let cycles = argument.parse().unwrap();
+                return crate::holder::crowd::start_daemons(&self.lockfile, cycles);
+            }
+            "take_turns" => {
+                let (rounds, stale) = (argument.parse().unwrap(), words.next() == Some("stale"));
+                return crate::holder::crowd::take_turns(&self.lockfile, rounds, stale);
+            }
+            "set_pid_max" => fs::write("/proc/sys/kernel/pid_max", argument).unwrap(),
+            "ignore_sigterm" => {
+                // SAFETY: SIG_IGN runs no code.
+                unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }.unwrap();
+            }
+            // As a daemon that calls execve(2) to start anew: it loses its descriptors, and keeps its pid.
+            "exec_on_sigterm" => {
+                // SAFETY: the handler makes one system call.
+                unsafe { signal(Signal::SIGTERM, SigHandler::Handler(exec_sleep)) }.unwrap();
+            }
             "wait_among_signals" => crate::holder::wait_among_signals(&self.lockfile),
             "drop" => drop(self.guard.take().unwrap()),
             "panic" => self.panic_while_holding(),
@@ -455,6 +476,14 @@ fn trace_me() {
         }
         Err(errno) => answer(errno.desc()),
     }
+}
+
+extern "C" fn exec_sleep(_: libc::c_int) {
+    let (program, seconds) = (c"/bin/sleep".as_ptr(), c"1000".as_ptr());
+    let arguments = [program, seconds, std::ptr::null()];
+    // SAFETY: the strings and their list end in NUL.
+    unsafe { libc::execv(program, arguments.as_ptr()) };
+    exit_at_once()
 }
 
 /// Lives on when the commands end, until it is killed.

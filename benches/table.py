@@ -205,6 +205,10 @@ def main():
     short("Refused: the owner has a pid in the file and no kernel lock", "busy--pid-only-*.json")
     print("Whoever is not in this table does not see such an owner, and takes the lock. What this crate takes "
           "here is /proc, which tells a running process from a zombie and from a mere thread.\n")
+    short("Asking who holds the lock", "ask-*.json")
+    if read("ask-*.json"):
+        print("`pidlockfile` is a refused attempt. `owner()` reads the record and looks whether its process runs; "
+              "`holder()` proves that it holds the lock, which takes a look at all its open files.\n")
     short("A stale file taken over, and released", "takeover-*.json")
     contended()
     handoff()

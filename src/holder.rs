@@ -81,8 +81,10 @@ impl Lockfile {
     /// # What others see
     ///
     /// While the lock is held, nothing. When it is free there is mostly no file, and nothing again. Only a
-    /// stale file, which a crash has left, is locked for less than a microsecond, and shared: a `try_lock`
-    /// that looks at the same file in that time is refused as [`Busy`](Error::Busy), as by any other attempt.
+    /// stale file, which a crash has left, is locked for a moment, and shared: a `try_lock` that looks at the
+    /// file in that moment is refused as [`Busy`](Error::Busy), as it is by any other attempt. While two
+    /// processes asked without a pause, 2 to 14 of 100 attempts at a stale file were. Where the file system has
+    /// no `O_TMPFILE`, the same goes for a file that is just being created.
     ///
     /// # Errors
     ///
@@ -124,7 +126,7 @@ impl Lockfile {
                     }
                 }
                 Ok(Look::Changed) => {}
-                Err(error) if incumbent::is_gone(&error) => {}
+                Err(error) if incumbent::is_gone(&error) || error.is_of_a_moment() => {}
                 Err(error) => return Err(error),
             }
         }

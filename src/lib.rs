@@ -47,6 +47,8 @@
 //!   a symlink, fifo, socket, device or directory: a mistyped path is an [error](Error::NotAPidFile).
 //! - A child made by fork(2) that drops its copy of the guard frees nothing. See [`LockGuard`] for the
 //!   exception in nested pid namespaces.
+//! - [`Lockfile::holder`] finds the process that holds the lock, to stop it, and never takes another one for it.
+//!   What is held but cannot be proven is an [error](Error::Unproven).
 //!
 //! # Limits
 //!

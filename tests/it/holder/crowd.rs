@@ -127,11 +127,11 @@ fn of_a_thousand_starts_and_stops_beside_a_crowd_none_signals_a_stranger() {
     stopper.tell("child stop_all");
     let daemons = numbers(&inside.ask("child start_daemons 1000"));
     fs::write(sandbox.path().with_extension("over"), "").unwrap();
-    let (crowd, stopped) = (numbers(&crowd.answer()), numbers(&stopper.answer()));
+    let (crowd, signals) = (numbers(&crowd.answer()), numbers(&stopper.answer()));
     let [terminated, crashed] = daemons[..] else { panic!("{daemons:?}") };
     let [strangers, signalled] = crowd[..] else { panic!("{crowd:?}") };
     eprintln!(
-        "{strangers} strangers, {signalled} signalled; {stopped:?} signals; {daemons:?} daemons"
+        "{strangers} strangers, {signalled} signalled; {signals:?} signals; {daemons:?} daemons"
     );
     assert_eq!(signalled, 0);
     assert!(terminated >= 500 && terminated + crashed == 1000, "{daemons:?}");
@@ -167,17 +167,23 @@ fn false_refusals(stale: bool, refuse: Option<&str>) -> (u32, u32) {
     let sandbox = Sandbox::new();
     let peer = |path: &Path| {
         let mut peer = Peer::at(path);
-        refuse.map(|call| peer.must(&format!("refuse {call}")));
+        if let Some(call) = refuse {
+            peer.must(&format!("refuse {call}"));
+        }
         peer
     };
     let mut askers = [(); 2].map(|()| Peer::at(&sandbox.path()));
     let mut contenders = [(); 8].map(|()| peer(&sandbox.path()));
-    askers.iter_mut().for_each(|asker| asker.tell("ask_on"));
+    for asker in &mut askers {
+        asker.tell("ask_on");
+    }
     let kind = if stale { "stale" } else { "released" };
-    contenders.iter_mut().for_each(|peer| peer.tell(&format!("take_turns {ROUNDS} {kind}")));
+    for peer in &mut contenders {
+        peer.tell(&format!("take_turns {ROUNDS} {kind}"));
+    }
     let refused = contenders.each_mut().map(|peer| peer.answer().parse::<u32>().unwrap());
     fs::write(sandbox.path().with_extension("over"), "").unwrap();
-    let asked = askers.each_mut().map(|asker| asker.answer());
+    let asked = askers.each_mut().map(Peer::answer);
     let result = (refused.iter().sum(), ROUNDS * 8);
     eprintln!("{kind}, {refuse:?}: {result:?} refused, beside {asked:?} questions");
     result

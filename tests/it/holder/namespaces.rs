@@ -32,7 +32,9 @@ fn the_owner_of_one_container_is_not_mistaken_for_a_process_of_another() {
     let mut asker = visitor(&sandbox, &mut ours);
     // With the /proc of the host, and with one of its own.
     for proc in [None, Some("child mount_proc")] {
-        proc.map(|mount| asker.must(mount));
+        if let Some(mount) = proc {
+            asker.must(mount);
+        }
         let answer = asker.ask("child kill_holder");
         assert!(answer.starts_with("Unproven {") && answer.contains("Some(77)"), "{answer}");
         assert!(answer.contains("recorded in another container"), "{answer}");

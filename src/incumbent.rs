@@ -263,6 +263,7 @@ impl Incumbent {
     }
 
     /// The open file, which is for looking at only.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn file(&self) -> &File {
         &self.file
     }

@@ -228,7 +228,7 @@ impl Lockfile {
     /// Reads the owner's pid from the record; `None` if there is no file.
     ///
     /// It asks for no kernel lock, since that would make others see the lock busy. The answer is what an
-    /// operator learns from `cat` and `kill -0`. It is no proof.
+    /// operator learns from `cat` and `kill -0`. It is no proof: [`holder`](Lockfile::holder) is one.
     ///
     /// # Errors
     ///

@@ -15,6 +15,10 @@ pub(super) use linux::{Process, Signal};
 pub(super) use other::{Process, Signal};
 
 /// Why the recorded process is not proven to hold the lock.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "elsewhere nothing can be looked at")
+)]
 pub(super) enum Doubt {
     NoPid,
     Ended,

@@ -415,9 +415,11 @@ fn with_hidepid_another_users_process_is_not_proven_and_one_s_own_is() {
 
 #[test]
 fn signals_reach_the_holder_and_a_wait_ends_with_it() {
-    let signals: [(fn(&Holder) -> Result<(), Error>, _); 2] =
-        [(Holder::terminate, Signal::SIGTERM), (Holder::kill, Signal::SIGKILL)];
-    for (signal, number) in signals {
+    for number in [Signal::SIGTERM, Signal::SIGKILL] {
+        let signal = match number {
+            Signal::SIGTERM => Holder::terminate,
+            _ => Holder::kill,
+        };
         let sandbox = Sandbox::new();
         let mut owner = Peer::holding(&sandbox.path());
         let holder = holder(&sandbox.lockfile());

@@ -11,11 +11,12 @@ use std::os::fd::IntoRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::libc;
+use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::sys::time::TimeVal;
 use pidlockfile::{Error, Holder, Lockfile};
 
 use crate::fork::Survivor;
@@ -59,24 +60,32 @@ pub fn signal_after(lockfile: &Lockfile, change: impl FnOnce()) -> String {
     }
 }
 
-/// Waits for the holder while a signal comes each millisecond.
+/// Waits for the holder while signals come, to this very thread.
 pub fn wait_among_signals(lockfile: &Lockfile) {
-    extern "C" fn ignore(_: libc::c_int) {}
-    let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler does nothing.
-    unsafe { sigaction(Signal::SIGALRM, &action) }.unwrap();
-    let millisecond = TimeVal::new(0, 1000);
-    let timer =
-        libc::itimerval { it_interval: *millisecond.as_ref(), it_value: *millisecond.as_ref() };
-    // SAFETY: it reads the timer.
-    assert_eq!(
-        unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) },
-        0
-    );
+    static HANDLED: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn count(_: libc::c_int) {
+        HANDLED.fetch_add(1, Ordering::SeqCst);
+    }
+    let action = SigAction::new(SigHandler::Handler(count), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler adds to a number.
+    unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
+    let (waiter, over) = (pthread_self(), AtomicBool::new(false));
     let limit = Duration::from_millis(100);
-    let started = Instant::now();
-    assert!(!holder(lockfile).wait(Some(limit)).unwrap());
-    assert!(started.elapsed() >= limit);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                pthread_kill(waiter, Signal::SIGUSR1).unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let started = Instant::now();
+        let ended = holder(lockfile).wait(Some(limit));
+        let elapsed = started.elapsed();
+        over.store(true, Ordering::SeqCst);
+        assert!(!ended.unwrap());
+        assert!(elapsed >= limit);
+        assert!(HANDLED.load(Ordering::SeqCst) > 0);
+    });
 }
 
 /// Takes the kernel lock through a file that is open for reading only.

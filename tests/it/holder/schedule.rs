@@ -1,5 +1,7 @@
 //! Everything changes at every step of `holder`: the asker is stopped before each of its system calls in turn.
 
+use nix::libc;
+
 use crate::holder::namespaces::{SHARED_PID, container, visitor};
 use crate::peer::Peer;
 use crate::sandbox::{Sandbox, is_root, require};
@@ -96,4 +98,27 @@ fn a_lock_that_changes_hands_at_any_step_shows_one_of_the_two() {
         let pid = next.pid().to_string();
         (Some(next), pid)
     });
+}
+
+/// The parent still has the file open, with the kernel lock that it shares with the child.
+#[test]
+fn an_adoption_before_the_look_at_the_parent_shows_the_child() {
+    let sandbox = Sandbox::new();
+    let mut owner = Peer::holding(&sandbox.path());
+    owner.must("fork");
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+    assert!(traced.run_to("holder", |call| call.number == libc::SYS_statx));
+    owner.must("child adopt");
+    assert_eq!(traced.go_on().answer(), owner.ask("pid_of_child"));
+}
+
+/// And its number may be another's, with all that /proc shows.
+#[test]
+fn a_process_that_ends_after_the_look_at_its_files_is_not_the_holder() {
+    let sandbox = Sandbox::new();
+    let mut owner = Peer::holding(&sandbox.path());
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+    assert!(traced.run_to("holder", |call| call.number == libc::SYS_ppoll), "the last step");
+    owner.kill();
+    assert_eq!(traced.go_on().answer(), "nobody");
 }

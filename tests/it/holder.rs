@@ -5,29 +5,23 @@ mod control;
 pub mod crowd;
 mod namespaces;
 mod schedule;
+mod visible;
+pub mod wait;
 
 use std::fs::{self, File};
 use std::os::fd::IntoRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use nix::libc;
-use nix::sys::pthread::{pthread_kill, pthread_self};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use pidlockfile::{Error, Holder, Lockfile};
 
 use crate::fork::Survivor;
 use crate::leftover::plant_leftover;
 use crate::peer::Peer;
-use crate::sandbox::{
-    Bystander, DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require, set_mode,
-};
+use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
 use crate::trace::{Traced, require_traced};
-
-const LONG: Option<Duration> = Some(Duration::from_secs(60));
 
 /// What a peer says to `holder`: a pid, `nobody` or the error.
 pub fn answer(lockfile: &Lockfile) -> String {
@@ -48,44 +42,6 @@ pub fn kill(lockfile: &Lockfile) -> String {
         Ok(None) => "nobody".to_owned(),
         Err(error) => format!("{error:?}"),
     }
-}
-
-/// Asks for the holder with all privileges, and ends it with those that are left after `change`.
-pub fn signal_after(lockfile: &Lockfile, change: impl FnOnce()) -> String {
-    let holder = holder(lockfile);
-    change();
-    match holder.terminate() {
-        Ok(()) => "ok".to_owned(),
-        Err(error) => format!("{error:?}"),
-    }
-}
-
-/// Waits for the holder while signals come, to this very thread.
-pub fn wait_among_signals(lockfile: &Lockfile) {
-    static HANDLED: AtomicU32 = AtomicU32::new(0);
-    extern "C" fn count(_: libc::c_int) {
-        HANDLED.fetch_add(1, Ordering::SeqCst);
-    }
-    let action = SigAction::new(SigHandler::Handler(count), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler adds to a number.
-    unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
-    let (waiter, over) = (pthread_self(), AtomicBool::new(false));
-    let limit = Duration::from_millis(100);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::SeqCst) {
-                pthread_kill(waiter, Signal::SIGUSR1).unwrap();
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        });
-        let started = Instant::now();
-        let ended = holder(lockfile).wait(Some(limit));
-        let elapsed = started.elapsed();
-        over.store(true, Ordering::SeqCst);
-        assert!(!ended.unwrap());
-        assert!(elapsed >= limit);
-        assert!(HANDLED.load(Ordering::SeqCst) > 0);
-    });
 }
 
 /// Takes the kernel lock through a file that is open for reading only.
@@ -349,190 +305,4 @@ fn on_a_file_system_that_is_not_local_the_holder_is_found() {
     fs::hard_link(sandbox.dir().join("other"), sandbox.path()).unwrap();
     let answer = asker.ask("holder");
     assert!(answer.starts_with("Unproven {"), "{answer}");
-}
-
-#[test]
-fn what_the_system_does_not_show_is_no_proof_and_the_text_says_why() {
-    require!(is_root(), "needs root, to hide /proc");
-    for (cover, because) in [
-        ("hide_proc", "/proc is not mounted, or is that of other processes"),
-        ("refuse pidfd", "the system gives no pidfd of it"),
-    ] {
-        let sandbox = Sandbox::new();
-        let owner = Peer::holding(&sandbox.path());
-        let mut asker = Peer::at(&sandbox.path());
-        asker.must(cover);
-        let text = asker.ask("holder_text");
-        assert!(text.contains(because) && text.contains(&owner.pid().to_string()), "{text}");
-        // Nobody is nobody, all the same.
-        drop(owner);
-        assert_eq!(asker.ask("holder"), "nobody", "{cover}");
-    }
-}
-
-#[test]
-fn an_ordinary_user_proves_its_own_process_and_no_other_users() {
-    require!(is_root(), "needs root, to become another user");
-    let sandbox = Sandbox::new();
-    set_mode(sandbox.dir(), 0o777);
-    let mut own = Peer::at(&sandbox.path());
-    own.must(&format!("become {OTHER_USER}"));
-    own.must("mode 644");
-    own.must("try_lock");
-    // The kernel hides the files of a process that has changed its user, until it calls execve(2).
-    let mut asker = Peer::at(&sandbox.path());
-    asker.must(&format!("become {OTHER_USER}"));
-    let text = asker.ask("holder_text");
-    assert!(text.contains("this user may not see its open files"), "{text}");
-    own.must("be_dumpable");
-    for (user, proven) in [(OTHER_USER, true), (OTHER_USER - 1, false)] {
-        let mut asker = Peer::at(&sandbox.path());
-        asker.must(&format!("become {user}"));
-        let answer = asker.ask("holder");
-        if proven {
-            assert_eq!(answer, own.pid().to_string());
-        } else {
-            assert!(answer.contains("this user may not see its open files"), "{answer}");
-            assert!(answer.contains(&own.pid().to_string()), "{answer}");
-        }
-    }
-}
-
-#[test]
-fn with_hidepid_another_users_process_is_not_proven_and_one_s_own_is() {
-    require!(is_root(), "needs root, to mount /proc");
-    let sandbox = Sandbox::new();
-    set_mode(sandbox.dir(), 0o777);
-    for (user, because) in [(0, "/proc does not show it to this user"), (OTHER_USER, "")] {
-        let mut owner = Peer::at(&sandbox.path());
-        owner.must(&format!("become {user}"));
-        owner.must("be_dumpable");
-        owner.must("mode 644");
-        owner.must("try_lock");
-        let mut asker = Peer::at(&sandbox.path());
-        asker.must("mount_proc hidepid=2");
-        asker.must(&format!("become {OTHER_USER}"));
-        let answer = asker.ask("holder");
-        if because.is_empty() {
-            assert_eq!(answer, owner.pid().to_string());
-        } else {
-            assert!(answer.contains(because), "{answer}");
-        }
-        owner.must("unlock");
-    }
-}
-
-#[test]
-fn signals_reach_the_holder_and_a_wait_ends_with_it() {
-    for number in [Signal::SIGTERM, Signal::SIGKILL] {
-        let signal = match number {
-            Signal::SIGTERM => Holder::terminate,
-            _ => Holder::kill,
-        };
-        let sandbox = Sandbox::new();
-        let mut owner = Peer::holding(&sandbox.path());
-        let holder = holder(&sandbox.lockfile());
-        assert!(!holder.wait(Some(Duration::ZERO)).unwrap());
-        signal(&holder).unwrap();
-        assert!(holder.wait(LONG).unwrap());
-        assert!(holder.wait(None).unwrap());
-        // It has ended: as a zombie, and with its number free again.
-        signal(&holder).unwrap();
-        assert_eq!(owner.end_by_signal(), Some(number as i32));
-        signal(&holder).unwrap();
-        assert!(sandbox.lockfile().holder().unwrap().is_none());
-    }
-}
-
-#[test]
-fn signals_do_not_end_a_wait() {
-    let sandbox = Sandbox::new();
-    let _owner = Peer::holding(&sandbox.path());
-    Peer::at(&sandbox.path()).must("wait_among_signals");
-}
-
-#[test]
-fn another_users_process_may_not_be_signalled_and_the_error_says_so() {
-    require!(is_root(), "needs root, to become another user");
-    let sandbox = Sandbox::new();
-    let mut owner = Peer::holding(&sandbox.path());
-    let mut asker = Peer::at(&sandbox.path());
-    let answer = asker.ask(&format!("signal_after_becoming {OTHER_USER}"));
-    assert!(answer.starts_with("Io { action: \"signal the holder of\""), "{answer}");
-    owner.must("verify");
-}
-
-#[test]
-fn a_poll_loop_of_ones_own_hears_the_end_by_the_pidfd() {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use std::os::fd::AsFd as _;
-    let sandbox = Sandbox::new();
-    let mut owner = Peer::holding(&sandbox.path());
-    let holder = holder(&sandbox.lockfile());
-    let mut polled = [PollFd::new(holder.as_fd(), PollFlags::POLLIN)];
-    assert_eq!(poll(&mut polled, PollTimeout::ZERO), Ok(0));
-    owner.kill();
-    assert_eq!(poll(&mut polled, PollTimeout::NONE), Ok(1));
-}
-
-#[cfg(feature = "retry")]
-#[test]
-fn a_cancelled_token_ends_a_wait() {
-    let sandbox = Sandbox::new();
-    let mut owner = Peer::holding(&sandbox.path());
-    let holder = holder(&sandbox.lockfile());
-    let token = pidlockfile::retry::CancelToken::new().unwrap();
-    assert!(!holder.wait_or_cancelled(Some(Duration::from_millis(1)), &token).unwrap());
-    std::thread::scope(|scope| {
-        let waits = scope.spawn(|| holder.wait_or_cancelled(None, &token));
-        token.cancel();
-        assert!(!waits.join().unwrap().unwrap());
-    });
-    assert!(!holder.wait_or_cancelled(None, &token).unwrap());
-    owner.kill();
-    assert!(holder.wait_or_cancelled(LONG, &token).unwrap(), "it has ended, cancelled or not");
-    let fresh = pidlockfile::retry::CancelToken::new().unwrap();
-    assert!(holder.wait_or_cancelled(None, &fresh).unwrap());
-}
-
-#[cfg(feature = "tokio")]
-#[test]
-fn an_async_wait_needs_no_driver_of_the_runtime() {
-    let sandbox = Sandbox::new();
-    let mut owner = Peer::holding(&sandbox.path());
-    let holder = holder(&sandbox.lockfile());
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let limit = Duration::from_millis(20);
-    let started = Instant::now();
-    assert!(!runtime.block_on(holder.wait_async(Some(limit))).unwrap());
-    assert!(started.elapsed() >= limit);
-    // A wait that is dropped keeps no thread, for which the end of the runtime would wait.
-    runtime.block_on(async {
-        let mut wait = std::pin::pin!(holder.wait_async(None));
-        let polled = std::future::poll_fn(|context| {
-            std::task::Poll::Ready(wait.as_mut().poll(context).is_pending())
-        });
-        // Pinned outside, and so dropped with this block.
-        assert!(polled.await);
-    });
-    runtime.block_on(async {
-        owner.kill();
-        assert!(holder.wait_async(None).await.unwrap());
-    });
-    drop(runtime);
-}
-
-#[cfg(feature = "tokio")]
-#[test]
-fn an_async_wait_outside_a_runtime_is_an_error_and_no_panic() {
-    let sandbox = Sandbox::new();
-    let _owner = Peer::holding(&sandbox.path());
-    let holder = holder(&sandbox.lockfile());
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    let mut wait = std::pin::pin!(holder.wait_async(None));
-    let std::task::Poll::Ready(Err(error)) = wait.as_mut().poll(&mut context) else {
-        panic!("it waits for nobody");
-    };
-    let text = std::error::Error::source(&error).unwrap().to_string();
-    assert!(text.contains("no reactor running"), "{text}");
 }

@@ -228,7 +228,7 @@ impl State {
             "holder_text" => return self.lockfile.holder().unwrap_err().to_string(),
             "kill_holder" => return crate::holder::kill(&self.lockfile),
             "signal_after_becoming" => {
-                return crate::holder::signal_after(&self.lockfile, || {
+                return crate::holder::wait::signal_after(&self.lockfile, || {
                     become_user(argument.parse().unwrap(), None);
                 });
             }
@@ -253,7 +253,7 @@ impl State {
                 // SAFETY: the handler makes one system call.
                 unsafe { signal(Signal::SIGTERM, SigHandler::Handler(exec_sleep)) }.unwrap();
             }
-            "wait_among_signals" => crate::holder::wait_among_signals(&self.lockfile),
+            "wait_among_signals" => crate::holder::wait::wait_among_signals(&self.lockfile),
             "drop" => drop(self.guard.take().unwrap()),
             "panic" => self.panic_while_holding(),
             "count" => self.count(argument.parse().unwrap()),

@@ -1,5 +1,7 @@
 //! This crate and its peers, all behind one call.
 
+#![allow(dead_code, reason = "each bench has its own candidates")]
+
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 

@@ -31,6 +31,7 @@ mod leftover;
 mod mounted;
 #[cfg(target_arch = "x86_64")]
 mod nfs;
+mod papers;
 mod paths;
 mod record;
 #[cfg(feature = "retry")]

@@ -18,6 +18,7 @@ impl Owner {
     }
 
     /// Is named by the records of all of them, and knows nothing of it.
+    #[allow(dead_code, reason = "not every bench has such an owner")]
     pub fn with_pid_only(paths: &[PathBuf]) -> Owner {
         let owner = Owner::start(&[]);
         for path in paths {

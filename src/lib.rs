@@ -42,7 +42,7 @@
 //! - On a local file system a reader finds a complete record with the owner's pid. Where there is no
 //!   `O_TMPFILE` (FUSE, NFS, vfat, …), and while a forked child [adopts](LockGuard::adopt) the lock, a
 //!   reader can find the file empty for a moment.
-//! - `try_lock` never blocks and never sleeps. A refused attempt writes nothing.
+//! - `try_lock` never sleeps and waits for no other process. A refused attempt writes nothing.
 //! - A file that holds something else than a lock file can hold is never removed or written, and neither is
 //!   a symlink, fifo, socket, device or directory: a mistyped path is an [error](Error::NotAPidFile).
 //! - A child made by fork(2) that drops its copy of the guard frees nothing. See [`LockGuard`] for the

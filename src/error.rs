@@ -249,11 +249,12 @@ impl Error {
 
     /// Whether a busy neighbour is the likely cause, and the next look can differ: NFS says EBUSY of an unlink
     /// while another one is under way, open(2) says EWOULDBLOCK of a file whose lease it revokes, and mergerfs
-    /// says ESTALE of one that went between its lookup and its open.
+    /// says ESTALE of one that went between its lookup and its open. FUSE says EINTR.
     pub(crate) fn is_of_a_moment(&self) -> bool {
         matches!(self, Error::Io { source, .. } if matches!(
             source.kind(),
-            io::ErrorKind::ResourceBusy
+            io::ErrorKind::Interrupted
+                | io::ErrorKind::ResourceBusy
                 | io::ErrorKind::WouldBlock
                 | io::ErrorKind::StaleNetworkFileHandle
         ))

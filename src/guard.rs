@@ -1,9 +1,11 @@
 //! Holding the lock: is it still ours, whose is it after a fork, and how it ends.
 
 use std::fs::File;
+use std::os::fd::{AsRawFd as _, IntoRawFd as _};
 use std::path::Path;
 use std::process;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat};
@@ -38,17 +40,38 @@ use crate::record::{self, Content};
 pub struct LockGuard {
     path: Arc<Path>,
     /// Keeps the kernel lock; closing it, whoever closes it, frees the lock. Nothing here unlocks it:
-    /// that would free the lock for all the processes to which a fork gave a copy.
-    file: File,
+    /// that would free the lock for all the processes to which a fork gave a copy. `None` in the end, if the
+    /// descriptor is another file's by now, which is not ours to close.
+    file: Option<File>,
     inode: Inode,
     /// The process that the lock belongs to. A forked child finds its parent's here.
     pid: u32,
     /// Whether the numbers of its inode prove which file the path names.
     local: bool,
-    /// Whether the file was another user's, who alone may remove it.
-    in_place: bool,
+    origin: Origin,
+    /// Which of this process's guards it is, by which a later one with the same descriptor is told from it.
+    serial: u64,
     unlocked: bool,
 }
+
+/// How the file came to be under the path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Origin {
+    /// With its record and its stamp, before any other program could write into it.
+    Linked,
+    /// Empty, and was filled there.
+    Created,
+    /// It was another user's, who alone may remove it.
+    TakenOver,
+}
+
+/// The serial numbers of the latest guards that had these descriptors.
+///
+/// A program that closes all its descriptors and locks anew has two guards with one descriptor, and perhaps
+/// one inode number: the older one has lost its lock, and must not close the new one's. (Two threads with
+/// descriptor tables of their own can have one number, too. Then the older guard leaves its file behind.)
+static LATEST: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
+static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 impl LockGuard {
     pub(crate) fn new(
@@ -57,14 +80,22 @@ impl LockGuard {
         inode: Inode,
         pid: u32,
         local: bool,
+        origin: Origin,
     ) -> LockGuard {
-        LockGuard { path, file, inode, pid, local, in_place: false, unlocked: false }
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        if let Some(latest) = latest_with(&file) {
+            latest.store(serial, Ordering::Relaxed);
+        }
+        LockGuard { path, file: Some(file), inode, pid, local, origin, serial, unlocked: false }
     }
 
     /// Makes a stale file ours, whose kernel lock `file` holds.
     pub(crate) fn take_over(path: Arc<Path>, file: File, inode: Inode) -> Result<LockGuard, Error> {
-        let (pid, local) = (process::id(), inode::is_local(&file));
-        let mut guard = LockGuard { path, file, inode, pid, local, in_place: true, unlocked: true };
+        let local = inode::is_local(&file);
+        let origin = Origin::TakenOver;
+        let mut guard = LockGuard::new(path, file, inode, process::id(), local, origin);
+        // Until it is ours, Drop must leave it alone.
+        guard.unlocked = true;
         guard.rewrite_record()?;
         guard.unlocked = false;
         Ok(guard)
@@ -147,6 +178,9 @@ impl LockGuard {
             return Ok(());
         }
         self.pid = pid;
+        if self.origin == Origin::Linked {
+            self.origin = Origin::Created;
+        }
         self.rewrite_record()
     }
 
@@ -178,8 +212,24 @@ impl LockGuard {
     /// # }
     /// ```
     pub fn unlock(mut self) -> Result<(), Error> {
+        self.end()
+    }
+
+    /// Releases, and lets go of a descriptor that is not ours any more: to close it would close another file.
+    fn end(&mut self) -> Result<(), Error> {
         self.unlocked = true;
-        self.release()
+        let released = self.release();
+        let lost = match &released {
+            // A forked child's copy is closed, if it is one.
+            Err(Error::NotAdopted { .. }) => {
+                matches!(self.check_descriptor(), Err(Error::LostDescriptor { .. }))
+            }
+            released => matches!(released, Err(Error::LostDescriptor { .. })),
+        };
+        if lost && let Some(file) = self.file.take() {
+            let _ = file.into_raw_fd();
+        }
+        released
     }
 
     fn release(&self) -> Result<(), Error> {
@@ -190,8 +240,8 @@ impl LockGuard {
         match self.remove_name(&stat) {
             Err(refused @ Error::Io { .. }) => {
                 // An empty record is stale to every peer, even while our process goes on.
-                let emptied = self.file.set_len(0);
-                if self.in_place {
+                let emptied = self.file().set_len(0);
+                if self.origin == Origin::TakenOver {
                     emptied.map_err(Error::io("truncate", &self.path))
                 } else {
                     Err(refused)
@@ -222,21 +272,33 @@ impl LockGuard {
         }
     }
 
-    fn check_record(&self) -> Result<FileStat, Error> {
-        let stat = match fstat(&self.file) {
-            Ok(stat) if Inode::of(&stat) == self.inode => stat,
+    fn file(&self) -> &File {
+        self.file.as_ref().expect("it is there until Drop")
+    }
+
+    /// What the open file is, if its descriptor still names it.
+    fn check_descriptor(&self) -> Result<FileStat, Error> {
+        let lost = || Error::LostDescriptor { path: self.path.to_path_buf() };
+        let latest = latest_with(self.file()).map(|latest| latest.load(Ordering::Relaxed));
+        if latest.is_some_and(|serial| serial != self.serial) {
+            return Err(lost());
+        }
+        match fstat(self.file()) {
+            Ok(stat) if Inode::of(&stat) == self.inode => Ok(stat),
             // The number is free, or means another file by now.
-            Ok(_) | Err(Errno::EBADF) => {
-                return Err(Error::LostDescriptor { path: self.path.to_path_buf() });
-            }
-            Err(errno) if inode::is_gone(&errno.into()) => return Err(self.rogue_deletion()),
-            Err(errno) => return Err(Error::io("examine", &self.path)(errno.into())),
-        };
-        // Whatever is written into the file makes the stamp void.
-        if record::is_stamped(&stat, self.pid) {
+            Ok(_) | Err(Errno::EBADF) => Err(lost()),
+            Err(errno) if inode::is_gone(&errno.into()) => Err(self.rogue_deletion()),
+            Err(errno) => Err(Error::io("examine", &self.path)(errno.into())),
+        }
+    }
+
+    fn check_record(&self) -> Result<FileStat, Error> {
+        let stat = self.check_descriptor()?;
+        // Whatever was written into the file since it has its name has made the stamp void.
+        if self.origin == Origin::Linked && record::is_stamped(&stat, self.pid) {
             return Ok(stat);
         }
-        let content = Content::of(&self.file).map_err(Error::io("read", &self.path))?;
+        let content = Content::of(self.file()).map_err(Error::io("read", &self.path))?;
         if content.pid() == Some(self.pid) { Ok(stat) } else { Err(self.rogue_deletion()) }
     }
 
@@ -244,7 +306,7 @@ impl LockGuard {
         let named = if self.local {
             self.inode.is_named_by(&self.path)
         } else {
-            inode::is_named(&self.file, stat, &self.path)
+            inode::is_named(self.file(), stat, &self.path)
         };
         if named.map_err(Error::io("examine", &self.path))? {
             Ok(())
@@ -258,10 +320,10 @@ impl LockGuard {
     /// Empty it, then write in one call: a reader finds the old pid, nothing, or ours. A shorter record over a
     /// longer one would show it a third.
     fn rewrite_record(&self) -> Result<(), Error> {
-        self.file.set_len(0).map_err(Error::io("truncate", &self.path))?;
-        record::write(&self.file, self.pid).map_err(Error::io("write", &self.path))?;
+        self.file().set_len(0).map_err(Error::io("truncate", &self.path))?;
+        record::write(self.file(), self.pid).map_err(Error::io("write", &self.path))?;
         if self.local {
-            record::stamp(&self.file, self.pid);
+            record::stamp(self.file(), self.pid);
         }
         Ok(())
     }
@@ -271,10 +333,15 @@ impl LockGuard {
     }
 }
 
+/// `None` for a descriptor that is too high for the table.
+fn latest_with(file: &File) -> Option<&'static AtomicU64> {
+    LATEST.get(usize::try_from(file.as_raw_fd()).ok()?)
+}
+
 impl Drop for LockGuard {
     fn drop(&mut self) {
         if !self.unlocked {
-            let _ = self.release();
+            let _ = self.end();
         }
     }
 }

@@ -58,7 +58,7 @@ fn look_with(path: &Path, access: Access) -> Result<Look, Error> {
         return Ok(Look::Absent);
     };
     let locked = inode::try_kernel_lock(&file);
-    let stat = examine(&file, path)?;
+    let stat = examine(&file, path).inspect_err(|_| drop(file.unlock()))?;
     match locked {
         // Another waiter may be probing a file that its owner has just removed. That lock says nothing
         // about the path, and would make us report an owner where there is none. The count is read after
@@ -223,8 +223,8 @@ impl Incumbent {
             }
             Err(error) => return Err(Error::io("remove the stale", path)(error)),
         }
-        // Nobody can reach the file any more.
-        self.locked = false;
+        // Without another name, nobody can reach the file any more.
+        self.locked = self.stat.st_nlink > 1;
         Ok(true)
     }
 

@@ -56,10 +56,12 @@
 //!   is every file that another program wrote, every file on a file system that is not local or keeps no
 //!   time in nanoseconds (NFS, FUSE, vfat, ext3, …), and a file that was [taken over](Lockfile::mode) from another
 //!   user. Where there is no `O_TMPFILE`, and in [`adopt`](LockGuard::adopt), it is also the file of a process
-//!   that was killed between its record and its stamp. If such a pid was recycled,
-//!   [`Lockfile::kernel_lock_only`] helps.
+//!   that was killed between its record and its stamp. So is a file that was touched. If such a pid was
+//!   recycled, [`Lockfile::kernel_lock_only`] helps.
 //! - **Lost descriptors.** A program that closes all its descriptors, as some daemonizers do, loses the lock,
-//!   and so does one that calls execve(2). [`LockGuard::verify`] reports it.
+//!   and so does one that calls execve(2). [`LockGuard::verify`] reports it. Lock after that, or anew.
+//! - **Modes and crashes.** Where there is no `O_TMPFILE`, a process that is killed before it has set the mode
+//!   that the umask took away leaves a file that other users, or even its own, may not open.
 //! - **Children of a killed owner.** A child that was forked without exec shares its parent's kernel lock,
 //!   and keeps it if the parent is killed. The lock is busy until that child ends.
 //! - **Short files.** Any file of up to 16 bytes, and any file whose first line is a number, can be a lock

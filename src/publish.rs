@@ -16,7 +16,7 @@ use std::sync::Arc;
 use nix::sys::stat::{FileStat, fstat};
 
 use crate::error::{Error, TAKE_KERNEL_LOCK};
-use crate::guard::LockGuard;
+use crate::guard::{LockGuard, Origin};
 use crate::inode::{self, Inode};
 use crate::record;
 
@@ -62,8 +62,14 @@ impl Candidate {
         Ok(())
     }
 
-    fn into_guard(self, path: &Arc<Path>, pid: u32, local: bool) -> LockGuard {
-        LockGuard::new(Arc::clone(path), self.file, Inode::of(&self.stat), pid, local)
+    fn into_guard(self, path: &Arc<Path>, pid: u32, local: bool, origin: Origin) -> LockGuard {
+        LockGuard::new(Arc::clone(path), self.file, Inode::of(&self.stat), pid, local, origin)
+    }
+
+    /// Gives the file up. Its kernel lock is freed by hand: a child that another thread forks just now has a
+    /// copy of the descriptor.
+    fn abandon(self) {
+        let _ = self.file.unlock();
     }
 }
 

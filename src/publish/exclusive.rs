@@ -14,7 +14,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::lstat;
 
 use crate::error::Error;
-use crate::guard::LockGuard;
+use crate::guard::{LockGuard, Origin};
 use crate::inode;
 use crate::publish::{Candidate, create_options};
 use crate::record;
@@ -30,9 +30,13 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Option<LockGuard>, 
         }
     });
     let candidate = match locked? {
-        // Another process has had it in the meantime, and has written into it.
         Some(candidate) if candidate.stat.st_size == 0 => candidate,
-        _ => return Ok(None),
+        // Another process has had it in the meantime, and has written into it.
+        Some(candidate) => {
+            candidate.abandon();
+            return Ok(None);
+        }
+        None => return Ok(None),
     };
     let pid = process::id();
     let filled = candidate.fill(pid, mode);
@@ -44,13 +48,14 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Option<LockGuard>, 
     // The proof comes after the record: on gocryptfs the name can lead to a second inode at any time, whose
     // kernel lock is free. A process that finds it after the proof finds our pid there.
     match (filled, inode::is_named(&candidate.file, &candidate.stat, path)) {
-        (Ok(()), Ok(true)) => Ok(Some(candidate.into_guard(path, pid, local))),
+        (Ok(()), Ok(true)) => Ok(Some(candidate.into_guard(path, pid, local, Origin::Created))),
         (Err(error), Ok(true)) => {
             let _ = inode::remove(path);
             Err(Error::io("write", path)(error))
         }
         (_, named) => {
             let _ = candidate.file.set_len(0);
+            candidate.abandon();
             named.map(|_| None).map_err(Error::io("examine", path))
         }
     }

@@ -13,7 +13,7 @@ use nix::libc::major;
 use nix::unistd::linkat;
 
 use crate::error::Error;
-use crate::guard::LockGuard;
+use crate::guard::{LockGuard, Origin};
 use crate::inode::{Inode, directory_of, is_local, proc_link};
 use crate::publish::{Candidate, create_options};
 use crate::record;
@@ -46,7 +46,7 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Unnamed, Error> {
     candidate.fill(pid, mode).map_err(Error::io("write", path))?;
     record::stamp(&candidate.file, pid);
     match linkat(&candidate.file, "", AT_FDCWD, path.as_ref(), AtFlags::AT_EMPTY_PATH) {
-        Ok(()) => return Ok(Unnamed::Owned(candidate.into_guard(path, pid, true))),
+        Ok(()) => return Ok(Unnamed::Owned(candidate.into_guard(path, pid, true, Origin::Linked))),
         Err(Errno::EEXIST) => {}
         // Before Linux 6.10 that wants CAP_DAC_READ_SEARCH, and says ENOENT without it. There
         // `std::fs::hard_link` would link the symlink in /proc itself.
@@ -63,7 +63,7 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Unnamed, Error> {
     // that /proc has linked is ours only if it has our number.
     let inode = Inode::of(&candidate.stat);
     if inode.is_named_by(path).map_err(Error::io("examine", path))? {
-        Ok(Unnamed::Owned(candidate.into_guard(path, pid, true)))
+        Ok(Unnamed::Owned(candidate.into_guard(path, pid, true, Origin::Linked)))
     } else {
         Ok(Unnamed::Taken)
     }

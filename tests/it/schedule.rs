@@ -153,3 +153,38 @@ fn a_child_forked_in_the_middle_of_a_probe_keeps_no_kernel_lock() {
     drop(bystander);
     sandbox.lock().unlock().unwrap();
 }
+
+#[test]
+fn a_child_forked_in_the_middle_of_a_creation_that_is_given_up_keeps_no_kernel_lock() {
+    let sandbox = Sandbox::new();
+    let mut peer = Peer::at(&sandbox.path());
+    peer.must("refuse tmpfile");
+    peer.must("fork_in_a_thread_when_told");
+    let mut traced = require_traced!(Traced::new(peer));
+    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
+    // A script wrote its pid into the empty file and ended.
+    sandbox.plant(record_of(DEAD_PID));
+    File::options().write(true).open(sandbox.path().with_extension("tell")).unwrap();
+    File::open(sandbox.path().with_extension("forked")).unwrap();
+    let mut peer = traced.go_on();
+    assert_eq!(peer.answer(), "ok");
+    peer.must("unlock");
+}
+
+#[test]
+fn a_child_forked_in_the_middle_of_a_look_at_a_directory_keeps_no_kernel_lock_of_it() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path()).unwrap();
+    let mut peer = Peer::at(&sandbox.path());
+    peer.must("fork_in_a_thread_when_told");
+    let mut traced = require_traced!(Traced::new(peer));
+    let mut locked = false;
+    assert!(traced.run_to("try_lock", |call| {
+        std::mem::replace(&mut locked, call.number == libc::SYS_flock)
+    }));
+    File::options().write(true).open(sandbox.path().with_extension("tell")).unwrap();
+    File::open(sandbox.path().with_extension("forked")).unwrap();
+    let mut peer = traced.go_on();
+    assert!(peer.answer().starts_with("NotAFile {"));
+    File::open(sandbox.path()).unwrap().try_lock().unwrap();
+}

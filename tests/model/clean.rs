@@ -1,6 +1,6 @@
 //! The protocol as it is: every state is visited, and none is bad.
 
-use crate::rules::{Fork, Publish, Rm, Rules};
+use crate::setup::{Fork, Publish, Rm, Rules};
 use crate::{
     ABSENT, JUNK, PID_ONLY_OWNER, STALE, processes, with_a_child, with_temporaries,
     with_zombies_and_strangers,

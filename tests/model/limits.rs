@@ -1,7 +1,7 @@
 //! What no code of ours can prevent, or does not: the traces are the docs' evidence.
 
 use crate::check::{EXCLUSION, RELEASE, STALE_REMOVAL, TRUE_BUSY};
-use crate::rules::{Event, Fork, Mutant, Publish, Rm, Rules};
+use crate::setup::{Event, Fork, Mutant, Publish, Rm, Rules};
 use crate::{ABSENT, LONG_STALE, but, processes, seeds, with_a_child, with_temporaries};
 
 #[test]

@@ -17,23 +17,25 @@
 
 mod world;
 mod step;
+mod setup;
 mod rules;
 mod ours;
+mod script;
 mod seed;
+mod promise;
 mod check;
 mod tell;
 
-mod clean;
-mod mutants;
-mod limits;
+mod probe;
 
-use rules::{Fork, Mutant, Publish, Rm, Rules, Start};
+use setup::{Fork, Mutant, Publish, Rm, Rules, Start};
+use world::FileSystem;
 
 const ABSENT: &[Start] = &[Start::Absent];
 const STALE: &[Start] = &[Start::Stale];
 const LONG_STALE: &[Start] = &[Start::LongStale];
-const JUNK: &[Start] = &[Start::Junk];
-const ANY: &[Start] = &[Start::Absent, Start::Stale, Start::Junk];
+const BLANK: &[Start] = &[Start::Blank];
+const ANY: &[Start] = &[Start::Absent, Start::Stale, Start::Blank];
 const PID_ONLY_OWNER: &[Start] = &[Start::PidOnlyOwner];
 
 /// As many processes as pids: every pid is recycled all the time.
@@ -41,6 +43,8 @@ fn processes(ours: u8) -> Rules {
     Rules {
         ours: ours.into(),
         seeds: 0,
+        scripts: 0,
+        scripts_truncate: true,
         children: 0,
         threads: 1,
         pids: ours,
@@ -50,8 +54,9 @@ fn processes(ours: u8) -> Rules {
         strangers: false,
         rm: Rm::Never,
         fork: Fork::AndDrop,
+        file_system: FileSystem::Local,
+        sticky: false,
         publish: Publish::Unnamed,
-        temporaries: 0,
         kernel_lock_only: false,
         mutant: None,
     }
@@ -66,8 +71,12 @@ fn with_a_child(fork: Fork, rules: Rules) -> Rules {
     Rules { children: 1, pids: rules.pids + 1, fork, ..rules }
 }
 
-fn with_temporaries(publish: Publish, rules: Rules) -> Rules {
-    Rules { temporaries: 3, publish, ..rules }
+fn with_a_script(rules: Rules) -> Rules {
+    Rules { scripts: 1, pids: rules.pids + 1, ..rules }
+}
+
+fn on(file_system: FileSystem, rules: Rules) -> Rules {
+    Rules { file_system, publish: Publish::Exclusive, ..rules }
 }
 
 fn but(mutant: Mutant, rules: Rules) -> Rules {

@@ -1,7 +1,7 @@
 //! The protocol with one slip: each is found, by one of the shortest traces there are.
 
 use crate::check::{EXCLUSION, NAMED_LOCKS, RECOVERY, RELEASE, STALE_REMOVAL, TRUE_BUSY};
-use crate::rules::{Fork, Mutant, Publish, Rm, Rules};
+use crate::setup::{Fork, Mutant, Publish, Rm, Rules};
 use crate::{ABSENT, PID_ONLY_OWNER, but, processes, with_a_child, with_temporaries};
 
 #[test]

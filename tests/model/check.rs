@@ -6,14 +6,15 @@ use std::sync::Mutex;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use crate::rules::Event;
-use crate::setup::{Rm, Rules};
+use crate::setup::{Rm, Rules, Start};
 use crate::step::Next;
 use crate::tell::tell;
 use crate::world::{DATA, Life, PIDS, PROCESSES, ProcessId, Sins, World};
 
 pub(crate) const EXCLUSION: &str = "nobody owns the lock together with another";
 pub(crate) const RELEASE: &str = "a release touches only its own file";
-pub(crate) const STALE_REMOVAL: &str = "a stale removal or a write hits no live owner and no live candidate";
+pub(crate) const STALE_REMOVAL: &str =
+    "a stale removal or a write hits no live owner and no live candidate";
 pub(crate) const TRUE_BUSY: &str = "Busy is said only of a lock that somebody has";
 pub(crate) const LEFTOVERS: &str = "a leftover of ours with a stamp is never Busy";
 pub(crate) const DATA_STAYS: &str = "nobody's data is removed or written";
@@ -79,11 +80,14 @@ impl Model for Game {
         ];
         let is_wanted = |property: &Property<Game>| match self.only {
             Some(only) => property.name == only,
-            // After an outsider's rm nobody can keep two from owning. And where no link count says 0 a
-            // probe of a removed file is taken for one of the lock: a test of its own shows that.
+            // After an outsider's rm nobody can keep two from owning. And where a removed file has a link
+            // count a probe of it is taken for one of the lock: tests of their own show that.
             None => match property.name {
                 EXCLUSION => self.rules.rm == Rm::Never,
-                TRUE_BUSY => self.rules.file_system.counts_to_zero(),
+                TRUE_BUSY => {
+                    self.rules.file_system.counts_to_zero()
+                        && !self.rules.starts.contains(&Start::Planted)
+                }
                 _ => true,
             },
         };

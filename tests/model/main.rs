@@ -26,15 +26,15 @@ mod promise;
 mod check;
 mod tell;
 
-mod probe;
+mod clean;
+mod mutants;
+mod limits;
 
 use setup::{Fork, Mutant, Publish, Rm, Rules, Start};
 use world::FileSystem;
 
 const ABSENT: &[Start] = &[Start::Absent];
-const STALE: &[Start] = &[Start::Stale];
 const LONG_STALE: &[Start] = &[Start::LongStale];
-const BLANK: &[Start] = &[Start::Blank];
 const ANY: &[Start] = &[Start::Absent, Start::Stale, Start::Blank];
 const PID_ONLY_OWNER: &[Start] = &[Start::PidOnlyOwner];
 

@@ -23,7 +23,8 @@ impl Call<'_> {
     /// On a local file system the inode number of a file that is open tells enough.
     fn prove_own(&mut self, aim: Aim) {
         self.thread.aim = aim;
-        let is_enough = self.world.is_local(self.process) || self.rules.is(Mutant::OwnByNumberAlone);
+        let is_enough =
+            self.world.is_local(self.process) || self.rules.is(Mutant::OwnByNumberAlone);
         self.then(if is_enough { Next::ProvePath } else { Next::ProveWord });
     }
 

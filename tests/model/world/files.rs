@@ -94,7 +94,6 @@ impl World {
 
     /// False says EPERM.
     pub(crate) fn unlink(&mut self, process: ProcessId) -> bool {
-        self.forget(self.mount(process));
         let Some(inode) = self.names[0] else { return true };
         let may = !self.is_sticky || self.inode(inode).user == self.user(process);
         if may {
@@ -105,6 +104,7 @@ impl World {
 
     pub(crate) fn remove_name(&mut self, process: ProcessId) {
         let mount = self.mount(process);
+        self.forget(mount);
         if let Some(inode) = self.names[0].take() {
             let inode = self.inodes[usize::from(inode)].as_mut().expect("what is named is there");
             inode.removed_through |= 1 << mount;

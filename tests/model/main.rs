@@ -2,18 +2,21 @@
 //!
 //! # How to read this
 //!
-//! `world.rs` is the machine: a call on it is one system call and one atomic step. `ours.rs` is the
-//! protocol, a function a call, under the step numbers of `Lockfile::try_lock` (`step.rs` has their
-//! names): whoever changes one changes the other. `seed.rs` is the Go package's algorithm. `rules.rs`
-//! says what may happen between any two steps (kill, fork, a recycled pid, …), `check.rs` what must
-//! hold. Then the runs: `clean.rs` is the protocol as it is, with the number of states; `mutants.rs`
-//! does one step wrong; `limits.rs` shows what the docs warn of.
+//! `world.rs` is the machine: a call on it is one system call and one atomic step;
+//! `world/file_system.rs` says what each kind of file system tells. `ours.rs` is the protocol, a
+//! function a call, under the step numbers of `Lockfile::try_lock` (`step.rs` has their names). A
+//! change to one changes the other. `script.rs` is a program that knows only the record, `seed.rs` the
+//! Go package's algorithm. `rules.rs` says what may happen between any two steps (kill, fork, a
+//! recycled pid, …), `setup.rs` what a run is made of, `promise.rs` who owns and what a script is
+//! promised, `check.rs` what must hold. Then the runs: `clean.rs` is the protocol as it is, with the
+//! number of states; `mutants.rs` does one step wrong; `limits.rs` shows what the docs warn of.
 //!
 //! `cargo test --test model limits -- --nocapture` prints the traces.
 //!
-//! Left out: errors of system calls, a reply that NFS loses, and the bound of 16 looks (here a process
-//! looks as often as it likes). That a fresh process acquires is checked by letting one run alone from
-//! the aftermath of every state: stateright's `eventually` does not see cycles, and here all is cycles.
+//! Left out: errors of system calls other than those of the directory's and the kernel lock's rules, a
+//! reply that NFS loses, a file that may not be opened, and the bound of 16 looks (here a process looks
+//! as often as it likes). That a fresh process acquires is checked by letting one run alone from the
+//! aftermath of every state: stateright's `eventually` does not see cycles, and here all is cycles.
 
 mod world;
 mod step;

@@ -3,7 +3,7 @@
 use super::Call;
 use crate::setup::{Mutant, Publish};
 use crate::step::Next;
-use crate::world::{Aim, BLANK, DATA, IDLE, Life};
+use crate::world::{Aim, BLANK, DATA, IDLE, Life, Thread};
 
 impl Call<'_> {
     pub(super) fn open_lock_file(&mut self) {
@@ -45,7 +45,11 @@ impl Call<'_> {
     pub(super) fn fstat(&mut self) {
         self.thread.stamp = self.world.read(self.file()).stamp;
         let is_gone = self.world.link_count(self.file()) == 0;
-        self.then(if is_gone { Next::UnlockStale } else { Next::ReadRecord });
+        self.then(if is_gone && !self.rules.is(Mutant::NoProof) {
+            Next::UnlockStale
+        } else {
+            Next::ReadRecord
+        });
     }
 
     pub(super) fn read_record(&mut self) {
@@ -103,6 +107,6 @@ impl Call<'_> {
     pub(super) fn reopen(&mut self) {
         self.unlock();
         self.close();
-        *self.thread = crate::world::Thread { aim: Aim::TakeOver, ..IDLE };
+        *self.thread = Thread { aim: Aim::TakeOver, ..IDLE };
     }
 }

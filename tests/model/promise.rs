@@ -31,7 +31,7 @@ impl Rules {
             if thread.next == Next::ScriptWrote
                 && !self.kernel_lock_only
                 && world.record_at_path() == Some(thread.pid)
-                && !world.threads.iter().any(|other| has_begun(world, other))
+                && !world.threads.iter().any(|&other| has_begun(world, other))
             {
                 world.threads[id].next = Next::ScriptOwns;
             }
@@ -40,7 +40,7 @@ impl Rules {
 }
 
 /// Past its fstat of the file that the path names.
-fn has_begun(world: &World, thread: &Thread) -> bool {
+fn has_begun(world: &World, thread: Thread) -> bool {
     let is_past = match thread.next {
         Next::ProveFstat => thread.aim != Aim::Publish,
         Next::Begin

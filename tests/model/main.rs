@@ -2,24 +2,30 @@
 //!
 //! # How to read this
 //!
-//! `world.rs` is the machine: a call on it is one system call and one atomic step. `ours.rs` is the
-//! protocol, a function a call, under the step numbers of `Lockfile::try_lock` (`step.rs` has their
-//! names): whoever changes one changes the other. `seed.rs` is the Go package's algorithm. `rules.rs`
-//! says what may happen between any two steps (kill, fork, a recycled pid, …), `check.rs` what must
-//! hold. Then the runs: `clean.rs` is the protocol as it is, with the number of states; `mutants.rs`
-//! does one step wrong; `limits.rs` shows what the docs warn of.
+//! `world.rs` is the machine: a call on it is one system call and one atomic step;
+//! `world/file_system.rs` says what each kind of file system tells. `ours.rs` is the protocol, a
+//! function a call, under the step numbers of `Lockfile::try_lock` (`step.rs` has their names). A
+//! change to one changes the other. `script.rs` is a program that knows only the record, `seed.rs` the
+//! Go package's algorithm. `rules.rs` says what may happen between any two steps (kill, fork, a
+//! recycled pid, …), `setup.rs` what a run is made of, `promise.rs` who owns and what a script is
+//! promised, `check.rs` what must hold. Then the runs: `clean.rs` is the protocol as it is, with the
+//! number of states; `mutants.rs` does one step wrong; `limits.rs` shows what the docs warn of.
 //!
 //! `cargo test --test model limits -- --nocapture` prints the traces.
 //!
-//! Left out: errors of system calls, a reply that NFS loses, and the bound of 16 looks (here a process
-//! looks as often as it likes). That a fresh process acquires is checked by letting one run alone from
-//! the aftermath of every state: stateright's `eventually` does not see cycles, and here all is cycles.
+//! Left out: errors of system calls other than those of the directory's and the kernel lock's rules, a
+//! reply that NFS loses, a file that may not be opened, and the bound of 16 looks (here a process looks
+//! as often as it likes). That a fresh process acquires is checked by letting one run alone from the
+//! aftermath of every state: stateright's `eventually` does not see cycles, and here all is cycles.
 
 mod world;
 mod step;
+mod setup;
 mod rules;
 mod ours;
+mod script;
 mod seed;
+mod promise;
 mod check;
 mod tell;
 
@@ -27,13 +33,12 @@ mod clean;
 mod mutants;
 mod limits;
 
-use rules::{Fork, Mutant, Publish, Rm, Rules, Start};
+use setup::{Fork, Mutant, Publish, Rm, Rules, Start};
+use world::FileSystem;
 
 const ABSENT: &[Start] = &[Start::Absent];
-const STALE: &[Start] = &[Start::Stale];
 const LONG_STALE: &[Start] = &[Start::LongStale];
-const JUNK: &[Start] = &[Start::Junk];
-const ANY: &[Start] = &[Start::Absent, Start::Stale, Start::Junk];
+const ANY: &[Start] = &[Start::Absent, Start::Stale, Start::Blank];
 const PID_ONLY_OWNER: &[Start] = &[Start::PidOnlyOwner];
 
 /// As many processes as pids: every pid is recycled all the time.
@@ -41,6 +46,8 @@ fn processes(ours: u8) -> Rules {
     Rules {
         ours: ours.into(),
         seeds: 0,
+        scripts: 0,
+        scripts_truncate: true,
         children: 0,
         threads: 1,
         pids: ours,
@@ -50,8 +57,9 @@ fn processes(ours: u8) -> Rules {
         strangers: false,
         rm: Rm::Never,
         fork: Fork::AndDrop,
+        file_system: FileSystem::Local,
+        sticky: false,
         publish: Publish::Unnamed,
-        temporaries: 0,
         kernel_lock_only: false,
         mutant: None,
     }
@@ -66,8 +74,12 @@ fn with_a_child(fork: Fork, rules: Rules) -> Rules {
     Rules { children: 1, pids: rules.pids + 1, fork, ..rules }
 }
 
-fn with_temporaries(publish: Publish, rules: Rules) -> Rules {
-    Rules { temporaries: 3, publish, ..rules }
+fn with_a_script(rules: Rules) -> Rules {
+    Rules { scripts: 1, pids: rules.pids + 1, ..rules }
+}
+
+fn on(file_system: FileSystem, rules: Rules) -> Rules {
+    Rules { file_system, publish: Publish::Exclusive, ..rules }
 }
 
 fn but(mutant: Mutant, rules: Rules) -> Rules {

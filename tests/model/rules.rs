@@ -1,92 +1,11 @@
-//! Who takes part, and what may happen between any two steps.
+//! What may happen between any two steps.
 
 use std::ops::Range;
 
+use crate::setup::{Fork, Mutant, Rm, Rules, Start};
 use crate::step::Next;
-use crate::world::{IDLE, LOCK_FILE, Life, Pid, ProcessId, Thread, World};
-use crate::{ours, seed};
-
-/// A plausible slip in the implementation, or in its use.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Mutant {
-    NoPathCheck,
-    UnlockBeforeUnlink,
-    CloseWithoutUnlock,
-    RefusedMeansBusy,
-    ZombiesAreAlive,
-    OwnPidHonoured,
-    NameBeforeLock,
-    RenameClobbers,
-    NoSweep,
-    SweepWithoutLock,
-    ReleaseUnlocksFirst,
-    NoReleaseCheck,
-    NoRecordCheck,
-    ChildDropUnlinks,
-    ParentDoesNotWait,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Publish {
-    Unnamed,
-    /// `publish::temporary` where the kernel can rename without replacing.
-    RenamedTemporary,
-    /// The same where it cannot: tempfile links and unlinks instead.
-    LinkedTemporary,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Fork {
-    AndDrop,
-    AndAdopt,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Rm {
-    Never,
-    NotBetweenCheckAndUnlink,
-    AtAnyTime,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Start {
-    Absent,
-    /// The record names pid 1, and no such process runs.
-    Stale,
-    /// The record names a pid that nobody gets again.
-    LongStale,
-    Junk,
-    /// A pid-only peer with pid 1 owns the lock.
-    PidOnlyOwner,
-}
-
-/// Who takes part, and what may happen to them.
-#[derive(Clone, Copy)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "switches that have nothing to do with each other"
-)]
-pub(crate) struct Rules {
-    pub(crate) ours: usize,
-    /// Processes that run the seed's algorithm.
-    pub(crate) seeds: usize,
-    /// Children that may exist at a time.
-    pub(crate) children: usize,
-    /// Of each process of ours.
-    pub(crate) threads: usize,
-    pub(crate) pids: Pid,
-    pub(crate) starts: &'static [Start],
-    pub(crate) crashes: bool,
-    pub(crate) zombies: bool,
-    /// Processes that have nothing to do with the lock take free pids.
-    pub(crate) strangers: bool,
-    pub(crate) rm: Rm,
-    pub(crate) fork: Fork,
-    pub(crate) publish: Publish,
-    pub(crate) temporaries: u8,
-    pub(crate) kernel_lock_only: bool,
-    pub(crate) mutant: Option<Mutant>,
-}
+use crate::world::{BLANK, DATA, FileSystem, IDLE, Life, Pid, ProcessId, World};
+use crate::{ours, script, seed};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Event {
@@ -99,7 +18,9 @@ pub(crate) enum Event {
     StrangerEnds(Pid),
     Reap(Pid),
     PidOnlyOwnerUnlinks(Pid),
-    Rm,
+    /// Through one of the mounts.
+    Rm(usize),
+    CacheExpires(usize),
 }
 
 impl Rules {
@@ -115,6 +36,15 @@ impl Rules {
         (self.ours..self.ours + self.seeds).contains(&process)
     }
 
+    pub(crate) fn is_script(&self, process: ProcessId) -> bool {
+        let first = self.ours + self.seeds;
+        (first..first + self.scripts).contains(&process)
+    }
+
+    fn is_foreign(&self, process: ProcessId) -> bool {
+        self.is_seed(process) || self.is_script(process)
+    }
+
     /// A fork copies one thread only, and the seed has one.
     fn threads_of(&self, process: ProcessId) -> Range<usize> {
         let first = process * self.threads;
@@ -122,13 +52,19 @@ impl Rules {
     }
 
     fn children(&self) -> Range<ProcessId> {
-        let first = self.ours + self.seeds;
+        let first = self.ours + self.seeds + self.scripts;
         first..first + self.children
     }
 
     pub(crate) fn step(&self, world: &mut World, thread: usize) -> Option<()> {
-        let is_seed = self.is_seed(self.process_of(thread));
-        if is_seed { seed::step(self, world, thread) } else { ours::step(self, world, thread) }
+        let process = self.process_of(thread);
+        if self.is_seed(process) {
+            seed::step(self, world, thread)
+        } else if self.is_script(process) {
+            script::step(self, world, thread)
+        } else {
+            ours::step(self, world, thread)
+        }
     }
 
     fn free_pids(&self, world: &World) -> impl Iterator<Item = Pid> {
@@ -151,7 +87,7 @@ impl Rules {
         }
         let child = self.children().find(|&child| world.processes[child].is_none());
         if let Some(child) =
-            child.filter(|_| !self.is_seed(process) && self.may_fork(world, threads))
+            child.filter(|_| !self.is_foreign(process) && self.may_fork(world, threads))
         {
             events.extend(self.free_pids(world).map(|pid| Event::Fork(process, child, pid)));
         }
@@ -183,8 +119,13 @@ impl Rules {
     }
 
     fn is_removable(&self, world: &World) -> bool {
-        let is_between = |next| matches!(next, Next::UnlinkStale | Next::UnlinkOwn);
-        world.is_there(LOCK_FILE)
+        // On a local file system the last look at the path is all of the check.
+        let is_between = |next| match next {
+            Next::UnlinkStale | Next::UnlinkOwn => true,
+            Next::ProveDirectory | Next::ProvePath => self.file_system != FileSystem::Local,
+            _ => false,
+        };
+        world.at_path().is_some()
             && match self.rm {
                 Rm::Never => false,
                 Rm::NotBetweenCheckAndUnlink => !world.threads.iter().any(|t| is_between(t.next)),
@@ -197,25 +138,17 @@ impl Rules {
         world.end(process, self.threads_of(process), life);
     }
 
-    pub(crate) fn owners(&self, world: &World) -> usize {
-        let owns = |thread: &&Thread| match (thread.next, thread.file) {
-            (Next::Own | Next::SeedOwn, _) => true,
-            (Next::AwaitChild, Some(file)) => world.record(file) == thread.pid,
-            _ => false,
-        };
-        let pid_only = (1..=self.pids).filter(|&pid| world.life(pid) == Life::PidOnlyOwner);
-        world.threads.iter().filter(owns).count() + pid_only.count()
-    }
-
     pub(crate) fn start(&self, start: Start) -> World {
-        let mut world = World::empty();
+        let mut world = World::empty(self.file_system, self.sticky);
         match start {
             Start::Absent => {}
-            Start::Stale => world.plant(LOCK_FILE, 1),
-            Start::LongStale => world.plant(LOCK_FILE, self.pids + 1),
-            Start::Junk => world.plant(LOCK_FILE, 0),
+            Start::Stale => world.plant(1),
+            Start::LongStale => world.plant(self.pids + 1),
+            Start::Blank => world.plant(BLANK),
+            Start::Data => world.plant(DATA),
+            Start::Planted => world.plant_with_a_second_name(self.pids + 1),
             Start::PidOnlyOwner => {
-                world.plant(LOCK_FILE, 1);
+                world.plant(1);
                 world.set_life(1, Life::PidOnlyOwner);
             }
         }
@@ -237,9 +170,11 @@ impl Rules {
                 Life::Free | Life::Playing => {}
             }
         }
+        let mounts = 0..self.file_system.mounts();
         if self.is_removable(world) {
-            events.push(Event::Rm);
+            events.extend(mounts.clone().map(Event::Rm));
         }
+        events.extend(mounts.filter(|&mount| world.is_cached(mount)).map(Event::CacheExpires));
     }
 
     /// `None` if the thread has to wait.
@@ -256,11 +191,13 @@ impl Rules {
             }
             Event::Reap(pid) => world.set_life(pid, Life::Free),
             Event::PidOnlyOwnerUnlinks(pid) => {
-                world.unlink(LOCK_FILE);
+                world.remove_name(0);
                 world.set_life(pid, Life::Free);
             }
-            Event::Rm => world.unlink(LOCK_FILE),
+            Event::Rm(mount) => world.remove_name(mount),
+            Event::CacheExpires(mount) => world.forget(mount),
         }
+        self.keep_the_promise(world);
         Some(())
     }
 }

@@ -3,9 +3,9 @@
 //! A temporary with the own pid, hard-linked to the path; if another file is there, the pid in it
 //! decides, and a file that was judged stale is removed by its name. No kernel lock anywhere.
 
-use crate::rules::Rules;
+use crate::setup::Rules;
 use crate::step::Next;
-use crate::world::{IDLE, LOCK_FILE, Life, World};
+use crate::world::{BLANK, IDLE, Life, World};
 
 pub(crate) fn step(rules: &Rules, world: &mut World, id: usize) -> Option<()> {
     let process = rules.process_of(id);
@@ -14,19 +14,21 @@ pub(crate) fn step(rules: &Rules, world: &mut World, id: usize) -> Option<()> {
     match thread.next {
         // `ioutil.TempFile` and the write; nobody looks at the temporary's name.
         Next::Begin => {
-            thread.file = Some(world.create_unnamed(process, pid));
+            let file = world.create_unnamed(process);
+            world.write(file, pid);
+            thread.file = Some(file);
             thread.next = Next::SeedLink;
         }
         // `os.Link`, whose EEXIST is ignored.
         Next::SeedLink => {
-            world.link(thread.file?, LOCK_FILE);
+            world.link(process, thread.file?);
             thread.next = Next::SeedLstat;
         }
         // `os.Lstat` and `os.SameFile`.
         Next::SeedLstat => {
-            thread.next = if world.lstat_names(LOCK_FILE, thread.file?) {
+            thread.next = if world.lstat_names(process, thread.file?) {
                 Next::SeedOwn
-            } else if world.is_there(LOCK_FILE) {
+            } else if world.at_path().is_some() {
                 Next::SeedRead
             } else {
                 Next::Begin
@@ -36,8 +38,8 @@ pub(crate) fn step(rules: &Rules, world: &mut World, id: usize) -> Option<()> {
             }
         }
         // `ioutil.ReadFile`.
-        Next::SeedRead => match world.record_at(LOCK_FILE) {
-            Some(0) => thread.next = Next::SeedRemove,
+        Next::SeedRead => match world.record_at_path() {
+            Some(BLANK) => thread.next = Next::SeedRemove,
             Some(read) => {
                 thread.pid = read;
                 thread.next = Next::SeedSignal;
@@ -59,16 +61,16 @@ pub(crate) fn step(rules: &Rules, world: &mut World, id: usize) -> Option<()> {
         }
         // `os.Remove`, then from the start; a second temporary would be like the first.
         Next::SeedRemove => {
-            world.unlink(LOCK_FILE);
+            world.unlink(process);
             thread.next = Next::SeedLink;
         }
         // `Unlock`: `GetOwner` and `os.Remove`.
         Next::SeedOwn => {
-            let is_ours = world.record_at(LOCK_FILE) == Some(pid);
+            let is_ours = world.record_at_path() == Some(pid);
             thread.next = if is_ours { Next::SeedUnlock } else { Next::Begin };
         }
         Next::SeedUnlock => {
-            world.unlink(LOCK_FILE);
+            world.unlink(process);
             thread = IDLE;
         }
         _ => unreachable!("a step of ours"),

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use stateright::Path;
 
-use crate::rules::{Event, Rules};
+use crate::rules::Event;
+use crate::setup::Rules;
 use crate::step::Next;
 use crate::world::{ProcessId, World};
 
@@ -33,7 +34,11 @@ pub(crate) fn tell(rules: &Rules, path: &Path<World, Event>) -> String {
 fn tell_event(rules: &Rules, world: &World, event: Event) -> String {
     let name = |process: ProcessId| {
         let letter = char::from(b'A' + u8::try_from(process).expect("few"));
-        let seed = if rules.is_seed(process) { " (seed)" } else { "" };
+        let seed = match process {
+            _ if rules.is_seed(process) => " (seed)",
+            _ if rules.is_script(process) => " (script)",
+            _ => "",
+        };
         match world.processes[process] {
             Some(pid) => format!("{letter}{seed}, pid {pid}"),
             None => format!("{letter}{seed}"),
@@ -46,6 +51,7 @@ fn tell_event(rules: &Rules, world: &World, event: Event) -> String {
                 Next::Begin if rules.is_seed(process) => {
                     "seed: create a temporary with the own pid"
                 }
+                Next::Begin if rules.is_script(process) => "script: read the pid",
                 next => next.label(),
             };
             let which = match thread - process * rules.threads {
@@ -64,6 +70,8 @@ fn tell_event(rules: &Rules, world: &World, event: Event) -> String {
         Event::StrangerEnds(pid) => format!("pid {pid} ends"),
         Event::Reap(pid) => format!("pid {pid} is reaped"),
         Event::PidOnlyOwnerUnlinks(pid) => format!("the pid-only owner {pid} releases and ends"),
-        Event::Rm => "an outsider removes the lock file".to_owned(),
+        Event::Rm(0) => "an outsider removes the lock file".to_owned(),
+        Event::Rm(_) => "an outsider removes the lock file, through the second mount".to_owned(),
+        Event::CacheExpires(mount) => format!("mount {} forgets the name", mount + 1),
     }
 }

@@ -3,31 +3,43 @@
 //! From the first call of a release on, its process owns nothing.
 
 use super::Call;
-use crate::rules::Mutant;
+use crate::promise;
+use crate::setup::Mutant;
 use crate::step::Next;
-use crate::world::LOCK_FILE;
+use crate::world::{Aim, BLANK};
 
 impl Call<'_> {
     pub(super) fn read_own_record(&mut self) {
-        let is_ours = self.world.record(self.file()) == self.thread.pid;
-        let goes_on = is_ours || self.rules.is(Mutant::NoRecordCheck);
-        self.then(if goes_on { Next::LstatOwn } else { Next::CloseOwn });
+        let is_ours = self.world.read(self.file()).record == self.thread.pid;
+        if !is_ours && !self.rules.is(Mutant::NoRecordCheck) {
+            self.then(Next::CloseOwn);
+        } else if self.rules.is(Mutant::NoReleaseCheck) {
+            self.then(Next::UnlinkOwn);
+        } else {
+            self.prove_own(Aim::Release);
+        }
     }
 
-    pub(super) fn lstat_own(&mut self) {
-        let is_named = self.world.lstat_names(LOCK_FILE, self.file());
-        if self.rules.is(Mutant::ReleaseUnlocksFirst) {
-            self.world.flock_unlock(self.file());
-        }
-        let goes_on = is_named || self.rules.is(Mutant::NoReleaseCheck);
-        self.then(if goes_on { Next::UnlinkOwn } else { Next::CloseOwn });
+    /// On a local file system the inode number of a file that is open tells enough.
+    fn prove_own(&mut self, aim: Aim) {
+        self.thread.aim = aim;
+        let is_enough =
+            self.world.is_local(self.process) || self.rules.is(Mutant::OwnByNumberAlone);
+        self.then(if is_enough { Next::ProvePath } else { Next::ProveWord });
     }
 
     pub(super) fn unlink_own(&mut self) {
-        if self.world.is_there(LOCK_FILE) && !self.world.lstat_names(LOCK_FILE, self.file()) {
-            self.world.sins.release_removed_anothers_file = true;
-        }
-        self.world.unlink(LOCK_FILE);
+        let is_anothers = self.world.at_path().is_some() && !self.world.is_at_path(self.file());
+        let unlinked = self.world.unlink(self.process);
+        self.world.sins.release_touched_anothers_file |= unlinked && is_anothers;
+        self.then(if unlinked { Next::CloseOwn } else { Next::EmptyOwn });
+    }
+
+    pub(super) fn empty_own(&mut self) {
+        let file = self.file();
+        self.world.sins.release_touched_anothers_file |= self.world.is_locked_by_another(file);
+        promise::note_a_write(self.world, file);
+        self.world.write(file, BLANK);
         self.then(Next::CloseOwn);
     }
 
@@ -40,23 +52,21 @@ impl Call<'_> {
     }
 
     pub(super) fn adopt_read(&mut self) {
-        let is_parents = self.world.record(self.file()) == self.thread.pid;
-        self.then(if is_parents { Next::AdoptLstat } else { Next::DropCopy });
+        if self.world.read(self.file()).record == self.thread.pid {
+            self.prove_own(Aim::Adopt);
+        } else {
+            self.then(Next::DropCopy);
+        }
     }
 
-    pub(super) fn adopt_lstat(&mut self) {
-        let is_named = self.world.lstat_names(LOCK_FILE, self.file());
-        self.then(if is_named { Next::AdoptWrite } else { Next::DropCopy });
+    pub(super) fn adopt_empty(&mut self) {
+        self.write(BLANK);
+        self.then(Next::WriteRecord);
     }
 
-    /// The cut that follows changes no first line, and so is no step.
-    pub(super) fn adopt_write(&mut self) {
-        self.world.write_record(self.file(), self.pid);
-        self.own();
-    }
-
+    /// The child's word is that `adopt` has returned; to the model it is the record.
     pub(super) fn await_child(&mut self) -> Option<()> {
-        let is_adopted = self.world.record(self.file()) != self.thread.pid;
+        let is_adopted = self.world.read(self.file()).record != self.thread.pid;
         if is_adopted || self.rules.is(Mutant::ParentDoesNotWait) {
             self.read_own_record();
         } else if self.world.is_shared(self.file()) {

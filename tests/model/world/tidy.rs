@@ -22,6 +22,10 @@ impl World {
         for file in self.files.iter_mut().flatten() {
             file.inode = inodes.number(file.inode);
         }
+        // A cached name keeps no file: a server says ESTALE of one that is gone, and is asked again.
+        for cached in &mut self.cached {
+            *cached = cached.and_then(|inode| inodes.new[usize::from(inode)]);
+        }
         self.inodes = inodes.apply(&self.inodes);
     }
 }

@@ -1,0 +1,83 @@
+//! Who owns, and what a program that knows only the record is promised.
+//!
+//! Such a program reads the file, asks whether the pid in it is alive, and if not writes its own pid
+//! into the same file. Between its look and its write anything may happen, and we can't prevent that it
+//! overwrites a live owner's record: that is its fault and counts against nobody. The promise is this.
+//! **As soon as its record stands complete under the path, and no process of ours is past its fstat of
+//! that file (on the way to take it, owning it, or on the way to release it), the program owns the lock
+//! until it ends, removes the file, or another such program overwrites the record.** Past the fstat is
+//! past the last call that could have told. Where the kernel lock alone decides nothing is promised.
+
+use crate::setup::Rules;
+use crate::step::Next;
+use crate::world::{Aim, DATA, FileId, Life, Sins, THREADS, Thread, World};
+
+impl Rules {
+    pub(crate) fn owners(&self, world: &World) -> usize {
+        let owns = |thread: &&Thread| match (thread.next, thread.file) {
+            (Next::Own | Next::SeedOwn, _) => true,
+            (Next::ScriptOwns, _) => world.record_at_path() == Some(thread.pid),
+            (Next::AwaitChild, Some(file)) => world.read(file).record == thread.pid,
+            _ => false,
+        };
+        let pid_only = (1..=self.pids).filter(|&pid| world.life(pid) == Life::PidOnlyOwner);
+        world.threads.iter().filter(owns).count() + pid_only.count()
+    }
+
+    /// Gives the lock to the scripts that the promise gives it to.
+    pub(crate) fn keep_the_promise(&self, world: &mut World) {
+        for id in 0..THREADS {
+            let thread = world.threads[id];
+            if thread.next == Next::ScriptWrote
+                && !self.kernel_lock_only
+                && world.record_at_path() == Some(thread.pid)
+                && !world.threads.iter().any(|&other| has_begun(world, other))
+            {
+                world.threads[id].next = Next::ScriptOwns;
+            }
+        }
+    }
+}
+
+/// Past its fstat of the file that the path names.
+fn has_begun(world: &World, thread: Thread) -> bool {
+    let is_past = match thread.next {
+        Next::ProveFstat => thread.aim != Aim::Publish,
+        Next::Begin
+        | Next::Flock
+        | Next::FstatRefused
+        | Next::Fstat
+        | Next::FlockNew
+        | Next::UnlockBusy
+        | Next::UnlockStale
+        | Next::Reopen
+        | Next::CloseOwn
+        | Next::DropCopy => false,
+        _ => true,
+    };
+    is_past && thread.file.is_some_and(|file| world.is_at_path(file))
+}
+
+fn has_a_pid_only_owner(world: &World) -> bool {
+    world.record_at_path().is_some_and(|pid| {
+        let owns = |thread: &Thread| thread.next == Next::ScriptOwns && thread.pid == pid;
+        world.is_pid_only_owner(pid) || world.threads.iter().any(owns)
+    })
+}
+
+/// `file` is what the one who has removed the path's name meant to remove.
+pub(crate) fn note_a_removal(before: &World, file: FileId, sins: &mut Sins) {
+    let is_in_use = if before.is_at_path(file) {
+        before.is_locked_by_another(file)
+    } else {
+        before.is_locked()
+    };
+    sins.takeover_hit_a_file_in_use |= is_in_use || has_a_pid_only_owner(before);
+    sins.data_was_touched |= before.record_at_path() == Some(DATA);
+}
+
+pub(crate) fn note_a_write(world: &mut World, file: FileId) {
+    let is_owned = world.is_at_path(file) && has_a_pid_only_owner(world);
+    world.sins.takeover_hit_a_file_in_use |= is_owned || world.is_locked_by_another(file);
+    world.sins.data_was_touched |= world.is_somebodys_data(file);
+}

@@ -42,6 +42,8 @@ pub(crate) fn step(rules: &Rules, world: &mut World, id: usize) -> Option<()> {
         Next::CreateExclusive => call.create_exclusive(),
         Next::EarlyWrite => call.early_write(),
         Next::FlockNew => call.flock_new(),
+        Next::FstatNew => call.fstat_new(),
+        Next::EmptyNew => call.empty_new(),
         Next::WriteRecord => call.write_record(),
         Next::Stamp => call.stamp(),
         Next::Own => call.read_own_record(),
@@ -100,7 +102,7 @@ impl Aim {
         match self {
             Aim::Remove => Next::UnlinkStale,
             Aim::TakeOver => Next::Empty,
-            Aim::Publish => Next::WriteRecord,
+            Aim::Publish => unreachable!("then it owns"),
             Aim::Release => Next::UnlinkOwn,
             Aim::Adopt => Next::AdoptEmpty,
         }
@@ -108,7 +110,8 @@ impl Aim {
 
     fn once_refused(self) -> Next {
         match self {
-            Aim::Remove | Aim::TakeOver | Aim::Publish => Next::UnlockStale,
+            Aim::Remove | Aim::TakeOver => Next::UnlockStale,
+            Aim::Publish => Next::EmptyNew,
             Aim::Release => Next::CloseOwn,
             Aim::Adopt => Next::DropCopy,
         }

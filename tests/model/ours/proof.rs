@@ -11,20 +11,20 @@ impl Call<'_> {
         // What it read is judged. Forgetting it here makes one state of many.
         (self.thread.pid, self.thread.stamp) = (0, 0);
         let count = self.world.link_count(self.file());
-        let may_be_written = match self.thread.aim {
-            Aim::TakeOver => count == 1 || self.rules.is(Mutant::TakeoverIgnoresLinks),
-            Aim::Publish => {
-                self.world.read(self.file()).record == BLANK
-                    || self.rules.is(Mutant::NewFileMayHaveARecord)
-                    || self.rules.is(Mutant::RecordBeforeLock)
-            }
-            _ => true,
-        };
+        let may_be_written = self.thread.aim != Aim::TakeOver
+            || count == 1
+            || self.rules.is(Mutant::TakeoverIgnoresLinks);
         if self.rules.is(Mutant::NoProof) {
             self.proven();
         } else if count == 0 || !may_be_written {
             self.then(Next::UnlockStale);
-        } else if self.rules.is(Mutant::NumberAlone) {
+        } else {
+            self.prove_by_word();
+        }
+    }
+
+    pub(super) fn prove_by_word(&mut self) {
+        if self.rules.is(Mutant::NumberAlone) {
             self.prove_by_path();
         } else {
             self.then(Next::ProveWord);
@@ -67,6 +67,7 @@ impl Call<'_> {
 
     fn proven(&mut self) {
         let next = match self.thread.aim {
+            Aim::Publish => return self.own(),
             Aim::Remove if self.rules.is(Mutant::UnlockBeforeUnlink) => Next::EarlyUnlock,
             Aim::Release if self.rules.is(Mutant::ReleaseUnlocksFirst) => Next::EarlyUnlock,
             aim => aim.once_proven(),

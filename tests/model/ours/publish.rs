@@ -3,7 +3,7 @@
 use super::Call;
 use crate::setup::Mutant;
 use crate::step::Next;
-use crate::world::{Aim, IDLE};
+use crate::world::{Aim, BLANK, IDLE};
 
 impl Call<'_> {
     pub(super) fn create_unnamed(&mut self) {
@@ -59,23 +59,42 @@ impl Call<'_> {
     }
 
     pub(super) fn flock_new(&mut self) {
-        if !self.world.flock(self.file()) {
-            self.give_up();
-        } else if self.rules.is(Mutant::NoCheckAfterCreation) {
-            self.then(Next::WriteRecord);
-        } else {
-            self.then(Next::ProveFstat);
-        }
+        if self.world.flock(self.file()) { self.then(Next::FstatNew) } else { self.give_up() }
+    }
+
+    pub(super) fn fstat_new(&mut self) {
+        let is_empty = self.world.read(self.file()).record == BLANK
+            || self.rules.is(Mutant::NewFileMayHaveARecord)
+            || self.rules.is(Mutant::RecordBeforeLock);
+        let is_named =
+            self.world.link_count(self.file()) > 0 || self.rules.is(Mutant::NoCheckAfterCreation);
+        self.then(if is_empty && is_named { Next::WriteRecord } else { Next::UnlockStale });
     }
 
     pub(super) fn write_record(&mut self) {
         self.write(self.pid);
         let is_renewed = self.thread.aim != Aim::Adopt || !self.rules.is(Mutant::AdoptKeepsNoStamp);
-        if self.gives_a_stamp() && is_renewed { self.then(Next::Stamp) } else { self.own() }
+        if self.gives_a_stamp() && is_renewed { self.then(Next::Stamp) } else { self.recorded() }
     }
 
     pub(super) fn stamp(&mut self) {
         self.world.stamp(self.file(), self.pid);
-        self.own();
+        self.recorded();
+    }
+
+    /// The proof comes after the record: on gocryptfs the name can lead to a second inode at any time.
+    fn recorded(&mut self) {
+        let unchecked =
+            self.rules.is(Mutant::NoCheckAfterCreation) || self.rules.is(Mutant::NoProof);
+        if self.thread.aim == Aim::Publish && !unchecked {
+            self.prove_by_word();
+        } else {
+            self.own();
+        }
+    }
+
+    pub(super) fn empty_new(&mut self) {
+        self.write(BLANK);
+        self.then(Next::UnlockStale);
     }
 }

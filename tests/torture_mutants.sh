@@ -47,16 +47,16 @@ stale_inode_unlocked_before_the_unlink() {
 
 release_unlocks_before_the_unlink() {
     replace guard.rs '        if inode::remove(&self.path)' \
-        '        let _ = self.file.unlock();
+        '        let _ = self.file().unlock();
         if inode::remove(&self.path)'
 }
 
 name_published_before_the_kernel_lock() {
     # The lock is taken where the new file has its name, and is ours if nobody else has it just then.
     replace publish.rs 'match inode::try_kernel_lock(&file) {' 'match Ok::<bool, io::Error>(true) {'
-    replace publish/unnamed.rs 'Ok(()) => return Ok(Unnamed::Owned(candidate.into_guard(path, pid))),' \
+    replace publish/unnamed.rs 'Ok(()) => return Ok(Unnamed::Owned(candidate.into_guard(path, pid, true, Origin::Linked))),' \
         'Ok(()) if !crate::inode::try_kernel_lock(&candidate.file).unwrap() => return Ok(Unnamed::Taken),
-        Ok(()) => return Ok(Unnamed::Owned(candidate.into_guard(path, pid))),'
+        Ok(()) => return Ok(Unnamed::Owned(candidate.into_guard(path, pid, true, Origin::Linked))),'
 }
 
 exclusive_creation_without_a_check_after_its_lock() {
@@ -94,7 +94,7 @@ stamp_not_bound_to_the_pid() {
 }
 
 stamp_not_renewed_by_adopt() {
-    replace guard.rs '        record::stamp(file, pid);' ''
+    replace guard.rs '            record::stamp(self.file(), self.pid);' ''
 }
 
 takeover_in_place_without_the_link_count() {

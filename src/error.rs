@@ -97,7 +97,7 @@ pub enum Error {
 
     /// The file holds something that no lock file holds, and is left as it is.
     #[error(
-        "{} holds something else than a pid, so it is not taken for a lock file and stays as it is; \
+        "{} holds something other than a pid, so it is not taken for a lock file and stays as it is; \
          use another path for the lock, or remove the file",
         Shown(path)
     )]

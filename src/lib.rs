@@ -43,7 +43,7 @@
 //!   `O_TMPFILE` (FUSE, NFS, vfat, …), and while a forked child [adopts](LockGuard::adopt) the lock, a
 //!   reader can find the file empty for a moment.
 //! - `try_lock` never sleeps and waits for no other process. A refused attempt writes nothing.
-//! - A file that holds something else than a lock file can hold is never removed or written, and neither is
+//! - A file that holds something other than a lock file can hold is never removed or written, and neither is
 //!   a symlink, fifo, socket, device or directory: a mistyped path is an [error](Error::NotAPidFile).
 //! - A child made by fork(2) that drops its copy of the guard frees nothing. See [`LockGuard`] for the
 //!   exception in nested pid namespaces.

@@ -55,7 +55,7 @@ impl Lockfile {
     ///
     /// It must be absolute, since a daemon changes its working directory, and end in a file name.
     /// `std::path::absolute` makes it so; `~` is not expanded. The file is for the lock alone. A file that is
-    /// there already and holds something else than a lock file can hold is
+    /// there already and holds something other than a lock file can hold is
     /// [refused](Error::NotAPidFile), and stays.
     ///
     /// # Errors

@@ -97,6 +97,40 @@ fn all() -> Vec<(Error, &'static str, bool, ErrorKind)> {
             ErrorKind::Other,
         ),
         (
+            Error::NotAPidFile { path: path() },
+            "/run/example.pid holds something other than a pid, so it is not taken for a lock file and stays \
+             as it is; use another path for the lock, or remove the file",
+            false,
+            ErrorKind::InvalidData,
+        ),
+        (
+            Error::Unreadable { path: path(), uid: 1000 },
+            "/run/example.pid belongs to uid 1000 and may not be read by this user, so it is most likely \
+             locked by that one; to share a lock, all its users create it with a mode that lets the others \
+             read it",
+            true,
+            ErrorKind::WouldBlock,
+        ),
+        (
+            Error::Unremovable {
+                path: path(),
+                uid: 1000,
+                source: io::Error::from_raw_os_error(nix::libc::EPERM),
+            },
+            "/run/example.pid is stale, but belongs to uid 1000, and this user may neither remove nor write \
+             it; remove it as that user, and share the lock in a setgid directory or with a mode that lets \
+             others write it",
+            false,
+            ErrorKind::PermissionDenied,
+        ),
+        (
+            Error::LostDescriptor { path: path() },
+            "/run/example.pid is not locked any more: this process closed the file that held the lock, as a \
+             daemonizer that closes all descriptors does",
+            false,
+            ErrorKind::Other,
+        ),
+        (
             Error::Io {
                 action: "create",
                 path: path(),
@@ -148,7 +182,7 @@ fn what_can_pass_by_itself_is_temporary_and_nothing_else_is() {
 fn the_cause_is_the_source_and_not_in_the_text_too() {
     for (error, ..) in all() {
         match &error {
-            Error::Io { .. } => {
+            Error::Io { .. } | Error::Unremovable { .. } => {
                 let cause = error.source().unwrap().to_string();
                 assert!(cause.contains("(os error "), "{cause}");
                 assert!(!error.to_string().contains(&cause));
@@ -211,6 +245,10 @@ fn control_characters_of_a_path_are_escaped_in_every_text() {
             | Error::RogueDeletion { path }
             | Error::NotAdopted { path, .. }
             | Error::NotAFile { path, .. }
+            | Error::NotAPidFile { path }
+            | Error::Unreadable { path, .. }
+            | Error::Unremovable { path, .. }
+            | Error::LostDescriptor { path }
             | Error::Unproven { path, .. }
             | Error::Io { path, .. } => path.clone_from(&ugly),
             other => panic!("{other:?} has a path, too?"),

@@ -268,8 +268,13 @@ impl Incumbent {
         &self.file
     }
 
+    /// Whether the path still names this file, and as it was when it was read: a program that knows pid files
+    /// only may have written into it since.
     fn is_named(&self, path: &Path) -> Result<bool, Error> {
-        inode::is_named(&self.file, &self.stat, path).map_err(Error::io("examine", path))
+        let found =
+            inode::find(&self.file, &self.stat, path).map_err(Error::io("examine", path))?;
+        let version = |stat: &FileStat| (stat.st_mtime, stat.st_mtime_nsec, stat.st_size);
+        Ok(found.is_some_and(|found| version(&found) == version(&self.stat)))
     }
 }
 

@@ -25,11 +25,7 @@ impl Inode {
 
     /// Whether `path` names an inode with these numbers now.
     pub(crate) fn is_named_by(self, path: &Path) -> io::Result<bool> {
-        self.is(lstat(path))
-    }
-
-    fn is(self, found: nix::Result<FileStat>) -> io::Result<bool> {
-        match found {
+        match lstat(path) {
             Ok(stat) => Ok(Inode::of(&stat) == self),
             Err(Errno::ENOENT) => Ok(false),
             Err(errno) => Err(errno.into()),
@@ -48,16 +44,21 @@ impl Inode {
 /// - The kernel knows nothing of a removal by another client or through another mount. So the
 ///   directory is opened and the name looked up anew.
 pub(crate) fn is_named(file: &File, stat: &FileStat, path: &Path) -> io::Result<bool> {
-    let inode = Inode::of(stat);
-    let named = match stat.st_nlink {
-        0 => Ok(false),
-        _ if is_local(file) => inode.is_named_by(path),
-        _ if !has_name(file, path) => Ok(false),
-        _ => inode.is(look_up_afresh(path)),
+    Ok(find(file, stat, path)?.is_some())
+}
+
+/// What the path names, if that is proven to be `file`.
+pub(crate) fn find(file: &File, stat: &FileStat, path: &Path) -> io::Result<Option<FileStat>> {
+    let found = match stat.st_nlink {
+        0 => return Ok(None),
+        _ if is_local(file) => lstat(path),
+        _ if !has_name(file, path) => return Ok(None),
+        _ => look_up_afresh(path),
     };
-    match named {
-        Err(error) if is_gone(&error) => Ok(false),
-        named => named,
+    match found {
+        Ok(found) => Ok((Inode::of(&found) == Inode::of(stat)).then_some(found)),
+        Err(errno) if is_gone(&errno.into()) => Ok(None),
+        Err(errno) => Err(errno.into()),
     }
 }
 

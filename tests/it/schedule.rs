@@ -188,3 +188,21 @@ fn a_child_forked_in_the_middle_of_a_look_at_a_directory_keeps_no_kernel_lock_of
     assert!(peer.answer().starts_with("NotAFile {"));
     File::open(sandbox.path()).unwrap().try_lock().unwrap();
 }
+
+/// Only the step from the proof to the removal is left to such a program's own race.
+#[test]
+fn a_record_that_a_script_writes_before_the_proof_is_honoured() {
+    let sandbox = Sandbox::new();
+    sandbox.plant(record_of(DEAD_PID));
+    let script = Bystander::new();
+    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
+    let mut looks = 0;
+    assert!(traced.run_to("try_lock", |call| {
+        looks += usize::from(call.number == libc::SYS_newfstatat);
+        looks == 2
+    }));
+    sandbox.plant(record_of(script.pid()));
+    let answer = traced.go_on().answer();
+    assert!(answer.starts_with("Busy {"), "{answer}");
+    assert_eq!(sandbox.record(), record_of(script.pid()));
+}

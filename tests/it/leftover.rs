@@ -335,6 +335,7 @@ fn a_release_after_the_descriptor_was_closed_ends_nobody() {
 /// A script that saw the file empty writes its pid between our record and our stamp.
 #[test]
 fn an_owner_whose_record_was_overwritten_before_its_stamp_is_told() {
+    require_able!(Stamps);
     let sandbox = Sandbox::new();
     let script = Bystander::new();
     let mut peer = Peer::at(&sandbox.path());
@@ -351,6 +352,7 @@ fn an_owner_whose_record_was_overwritten_before_its_stamp_is_told() {
 
 #[test]
 fn an_adopter_whose_record_was_overwritten_before_its_stamp_is_told() {
+    require_able!(Stamps);
     let sandbox = Sandbox::new();
     let script = Bystander::new();
     let mut parent = Peer::holding(&sandbox.path());

@@ -7,10 +7,11 @@ use std::time::Duration;
 use crate::holder::process::Doubt;
 use crate::incumbent::Incumbent;
 
-#[derive(Clone, Copy)]
-pub(in crate::holder) enum Signal {
-    TERM,
-    KILL,
+pub(in crate::holder) struct Signal;
+
+impl Signal {
+    pub(in crate::holder) const TERM: Signal = Signal;
+    pub(in crate::holder) const KILL: Signal = Signal;
 }
 
 /// None can be made.

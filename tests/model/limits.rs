@@ -2,7 +2,7 @@
 
 use crate::check::{EXCLUSION, RELEASE, STALE_REMOVAL, TRUE_BUSY};
 use crate::rules::Event;
-use crate::setup::{Fork, Mutant, Rm, Rules, Start};
+use crate::setup::{Fork, Mutant, Publish, Rm, Rules, Start};
 use crate::world::FileSystem;
 use crate::{ABSENT, LONG_STALE, but, on, processes, seeds, with_a_child};
 
@@ -55,6 +55,19 @@ fn two_mounts_that_share_no_kernel_lock_make_two_owners_of_a_stale_file() {
         ..processes(2)
     };
     assert_eq!(rules.assert_breaks(EXCLUSION).len(), 29);
+}
+
+/// Through FUSE a file is published the exclusive way: who has looked while it was empty takes it for stale.
+#[test]
+fn two_mounts_that_share_no_kernel_lock_make_two_owners_of_a_file_without_a_record() {
+    let rules = Rules {
+        starts: ABSENT,
+        crashes: false,
+        publish: Publish::Exclusive,
+        file_system: FileSystem::SecondMount,
+        ..processes(2)
+    };
+    assert_eq!(rules.assert_breaks(EXCLUSION).len(), 27);
 }
 
 #[test]

@@ -10,7 +10,7 @@
 
 use crate::setup::Rules;
 use crate::step::Next;
-use crate::world::{Aim, DATA, FileId, Life, Sins, THREADS, Thread, World};
+use crate::world::{DATA, FileId, Life, Sins, THREADS, Thread, World};
 
 impl Rules {
     pub(crate) fn owners(&self, world: &World) -> usize {
@@ -41,21 +41,21 @@ impl Rules {
 
 /// Past its fstat of the file that the path names.
 fn has_begun(world: &World, thread: Thread) -> bool {
-    let is_past = match thread.next {
-        Next::ProveFstat => thread.aim != Aim::Publish,
+    let is_before = matches!(
+        thread.next,
         Next::Begin
-        | Next::Flock
-        | Next::FstatRefused
-        | Next::Fstat
-        | Next::FlockNew
-        | Next::UnlockBusy
-        | Next::UnlockStale
-        | Next::Reopen
-        | Next::CloseOwn
-        | Next::DropCopy => false,
-        _ => true,
-    };
-    is_past && thread.file.is_some_and(|file| world.is_at_path(file))
+            | Next::Flock
+            | Next::FstatRefused
+            | Next::Fstat
+            | Next::FlockNew
+            | Next::FstatNew
+            | Next::UnlockBusy
+            | Next::UnlockStale
+            | Next::Reopen
+            | Next::CloseOwn
+            | Next::DropCopy
+    );
+    !is_before && thread.file.is_some_and(|file| world.is_at_path(file))
 }
 
 fn has_a_pid_only_owner(world: &World) -> bool {

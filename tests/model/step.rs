@@ -38,7 +38,7 @@ steps! {
     CreateExclusive = "step 4: open with O_CREAT and O_EXCL",
     EarlyWrite = "step 4: write the record, too early",
     FlockNew = "step 4: flock the new file",
-    FstatNew = "step 4: fstat the new file, is it named and still empty?",
+    FstatNew = "step 4: fstat the new file, is it still empty?",
     EmptyNew = "step 4: not proven: ftruncate to 0",
     WriteRecord = "write the record",
     Stamp = "stamp",

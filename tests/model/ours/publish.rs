@@ -66,9 +66,7 @@ impl Call<'_> {
         let is_empty = self.world.read(self.file()).record == BLANK
             || self.rules.is(Mutant::NewFileMayHaveARecord)
             || self.rules.is(Mutant::RecordBeforeLock);
-        let is_named =
-            self.world.link_count(self.file()) > 0 || self.rules.is(Mutant::NoCheckAfterCreation);
-        self.then(if is_empty && is_named { Next::WriteRecord } else { Next::UnlockStale });
+        self.then(if is_empty { Next::WriteRecord } else { Next::UnlockStale });
     }
 
     pub(super) fn write_record(&mut self) {

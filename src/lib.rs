@@ -84,9 +84,9 @@
 //!
 //! f2fs, zfs and bcachefs count as local, like those of the first line; they were not tried. Where two mounts
 //! show one directory and share no kernel lock (FUSE beside the directory behind it, NFS beside its
-//! server's disk), the pid is all that protects the lock: an owner is honoured while its pid is a running
-//! process, so do not use `kernel_lock_only` there. `tests/filesystems.sh` in the repository tries what a machine
-//! can mount.
+//! server's disk), the pid is all that protects the lock: an owner is honoured once its record is there and while
+//! its pid is a running process. Two attempts at one moment can both succeed, and `kernel_lock_only` protects
+//! nothing there. `tests/filesystems.sh` in the repository tries what a machine can mount.
 //!
 //! # Other pid-file programs
 //!

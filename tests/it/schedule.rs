@@ -156,6 +156,7 @@ fn a_child_forked_in_the_middle_of_a_probe_keeps_no_kernel_lock() {
 
 #[test]
 fn a_child_forked_in_the_middle_of_a_creation_that_is_given_up_keeps_no_kernel_lock() {
+    require_able!(Fifos);
     let sandbox = Sandbox::new();
     let mut peer = Peer::at(&sandbox.path());
     peer.must("refuse tmpfile");
@@ -173,6 +174,7 @@ fn a_child_forked_in_the_middle_of_a_creation_that_is_given_up_keeps_no_kernel_l
 
 #[test]
 fn a_child_forked_in_the_middle_of_a_look_at_a_directory_keeps_no_kernel_lock_of_it() {
+    require_able!(Fifos);
     let sandbox = Sandbox::new();
     std::fs::create_dir(sandbox.path()).unwrap();
     let mut peer = Peer::at(&sandbox.path());

@@ -3,7 +3,7 @@
 //! `cargo run --example owner -- /tmp/demo.pid`
 //!
 //! Exit status: 0 if a running process is recorded, 1 if none is, 2 for errors. With 1 the lock need not be
-//! free: flock(1) records nothing. Do not remove the file; whoever takes the lock does.
+//! free: flock(1) records nothing. Do not remove the file; the next process that locks does.
 
 use std::env;
 use std::process::ExitCode;

@@ -39,7 +39,7 @@ use crate::record::{self, Content};
 #[must_use = "the lock is released as soon as its guard is dropped; bind it: `let _guard = …`"]
 pub struct LockGuard {
     path: Arc<Path>,
-    /// Keeps the kernel lock; closing it, whoever closes it, frees the lock. Nothing here unlocks it:
+    /// Keeps the kernel lock; closing it frees the lock, even if another part of the program closes it. Nothing here unlocks it:
     /// that would free the lock for all the processes to which a fork gave a copy. `None` in the end, if the
     /// descriptor is another file's by now, which is not ours to close.
     file: Option<File>,

@@ -82,7 +82,7 @@ impl Content {
         parse(self.first_line()?)
     }
 
-    /// Whether the file can be a lock file, whoever wrote it, and not somebody's data.
+    /// Whether the file can be a lock file of any program, and is not somebody's data.
     pub(crate) fn can_be_a_lock_files(&self, file: &File) -> io::Result<bool> {
         if self.len <= SHORT_MAX_BYTES || self.first_line().is_some_and(is_a_number) {
             return Ok(true);

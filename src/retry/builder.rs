@@ -100,7 +100,7 @@ impl RetryPolicyBuilder {
 
     /// Sets the number of attempts, the first included; `None` for any number, the default.
     ///
-    /// Attempts that [events](RetryPolicyBuilder::wake_on_release) bring about come on top: they make no run
+    /// Attempts that [events](RetryPolicyBuilder::wake_on_release) bring about are not counted: they make no run
     /// give up earlier.
     pub fn max_attempts(self, limit: impl Into<Option<u32>>) -> RetryPolicyBuilder {
         RetryPolicyBuilder(RetryPolicy { max_attempts: limit.into(), ..self.0 })

@@ -169,7 +169,7 @@ fn a_script_is_honoured_on_a_file_system_without_stamps() {
 // `cargo test --release --test model -- --ignored --test-threads 1`.
 
 #[test]
-#[ignore = "minutes"]
+#[ignore = "a larger run: seconds in release, a minute in debug"]
 fn two_clients_and_an_rm_remove_no_file_of_another() {
     let rules =
         Rules { rm: Rm::NotBetweenCheckAndUnlink, ..on(FileSystem::TwoClients, processes(2)) };
@@ -177,28 +177,28 @@ fn two_clients_and_an_rm_remove_no_file_of_another() {
 }
 
 #[test]
-#[ignore = "minutes"]
+#[ignore = "a larger run: seconds in release, a minute in debug"]
 fn two_processes_and_a_script_never_own_it_together() {
     let rules = with_a_script(processes(2));
     assert_eq!(rules.assert_clean(), 261_152);
 }
 
 #[test]
-#[ignore = "minutes"]
+#[ignore = "a larger run: seconds in release, a minute in debug"]
 fn two_processes_and_a_child_that_adopts_never_own_it_together() {
     let rules = with_a_child(Fork::AndAdopt, Rules { starts: ABSENT, ..processes(2) });
     assert_eq!(rules.assert_clean(), 306_713);
 }
 
 #[test]
-#[ignore = "minutes"]
+#[ignore = "a larger run: seconds in release, a minute in debug"]
 fn a_script_beside_a_child_that_adopts_is_honoured() {
     let rules = with_a_child(Fork::AndAdopt, with_a_script(processes(1)));
     assert_eq!(rules.assert_clean(), 333_638);
 }
 
 #[test]
-#[ignore = "minutes"]
+#[ignore = "a larger run: seconds in release, a minute in debug"]
 fn a_forked_child_takes_no_lock_along_the_exclusive_way() {
     let rules = with_a_child(
         Fork::AndDrop,
@@ -208,14 +208,14 @@ fn a_forked_child_takes_no_lock_along_the_exclusive_way() {
 }
 
 #[test]
-#[ignore = "minutes"]
+#[ignore = "a larger run: seconds in release, a minute in debug"]
 fn two_users_with_zombies_and_strangers_take_over_in_place() {
     let rules = Rules { sticky: true, ..with_zombies_and_strangers(processes(2)) };
     assert_eq!(rules.assert_clean(), 115_353);
 }
 
 #[test]
-#[ignore = "minutes"]
+#[ignore = "a larger run: seconds in release, a minute in debug"]
 fn the_exclusive_way_with_zombies_and_strangers_misleads_nobody() {
     let rules = Rules { publish: Publish::Exclusive, ..with_zombies_and_strangers(processes(2)) };
     assert_eq!(rules.assert_clean(), 202_545);

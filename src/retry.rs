@@ -66,7 +66,7 @@ pub use failure::{Attempt, GaveUp, RetryError};
 pub use policy::{Jitter, RetryPolicy};
 pub use run::Retry;
 pub use temporary::{Again, Failure, Temporary};
-pub use try_lock::TryLock;
+pub use try_lock::{BoxedPlace, Place, TryLock};
 pub use watch::Watch;
 
 /// Takes the lock, trying again on temporary errors as `policy` says.

@@ -26,13 +26,20 @@ pub struct Attempt<'a> {
     /// hook takes is part of it.
     pub next_delay: Duration,
     pub(super) owner: Option<u32>,
+    pub(super) holder: Option<&'a str>,
 }
 
 impl<'a> Attempt<'a> {
-    /// Returns the process that holds the lock, if the error knows it.
+    /// Returns the process of this machine that holds the lock, if the error knows it.
     #[must_use]
     pub fn owner(&self) -> Option<u32> {
         self.owner
+    }
+
+    /// Returns who holds the lock, if the error knows it: a pid, or what the lock's keeper calls the holder.
+    #[must_use]
+    pub fn holder(&self) -> Option<&'a str> {
+        self.holder
     }
 
     /// Returns the error as the type that it has, for more than its text.
@@ -78,7 +85,7 @@ pub struct RetryError<E> {
     pub attempts: u32,
     /// How long the run lasted.
     pub elapsed: Duration,
-    /// What the last attempt failed with; `None` if the run was cancelled before the first.
+    /// What the last attempt failed with; `None` if none was made, or none was answered.
     pub last: Option<E>,
 }
 
@@ -147,7 +154,9 @@ impl<E: fmt::Display> fmt::Display for RetryError<E> {
         match (self.reason, &self.last) {
             (GaveUp::Permanent, Some(last)) => return last.fmt(f),
             (GaveUp::Permanent, None) => return f.write_str("failed for good"),
-            (GaveUp::Cancelled, None) => return f.write_str("cancelled before the first attempt"),
+            (GaveUp::Cancelled, None) if self.attempts == 0 => {
+                return f.write_str("cancelled before the first attempt");
+            }
             (GaveUp::Cancelled, _) => f.write_str("cancelled after ")?,
             (GaveUp::Attempts | GaveUp::Deadline, _) => f.write_str("gave up after ")?,
         }
@@ -155,7 +164,10 @@ impl<E: fmt::Display> fmt::Display for RetryError<E> {
             write!(f, "{} and ", rounded(self.elapsed))?;
         }
         write!(f, "{} attempt{}", self.attempts, if self.attempts == 1 { "" } else { "s" })?;
-        self.last.iter().try_for_each(|last| write!(f, ": {last}"))
+        match &self.last {
+            Some(last) => write!(f, ": {last}"),
+            None => f.write_str(": no answer"),
+        }
     }
 }
 

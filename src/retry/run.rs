@@ -78,21 +78,24 @@ impl<H> Retry<H> {
         Retry { policy: self.policy, hook, token: self.token }
     }
 
-    /// Calls `hook` before the first delay and whenever another process holds the lock than before: a line
-    /// in a log for each owner, and not for each attempt. It replaces an earlier hook.
+    /// Calls `hook` before the first delay and whenever the lock has another [holder](Attempt::holder) than
+    /// before: a line in a log for each owner, and not for each attempt. It replaces an earlier hook.
     pub fn on_new_owner(
         self,
         mut hook: impl FnMut(&Attempt<'_>),
     ) -> Retry<impl FnMut(&Attempt<'_>)> {
         let mut last = None;
         self.on_wait(move |attempt: &Attempt<'_>| {
-            if last.replace(attempt.owner()) != Some(attempt.owner()) {
+            let holder = Some(attempt.holder().map(str::to_owned));
+            if last != holder {
+                last = holder;
                 hook(attempt);
             }
         })
     }
 
-    /// Ends the run when `token` is cancelled: before the next attempt, or in the middle of a delay.
+    /// Ends the run when `token` is cancelled: before the next attempt, in the middle of a delay, or while a
+    /// lock's keeper owes an answer.
     pub fn cancel_on(self, token: &CancelToken) -> Retry<H> {
         Retry { token: Some(token.clone()), ..self }
     }
@@ -106,7 +109,7 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
     /// [`RetryError`], with the reason for giving up and the last error of `try_lock`.
     pub fn acquire<L: TryLock>(self, lock: &L) -> Result<L::Guard, RetryError<L::Error>> {
         let wait = self.wait(Verdict::of, ThreadSleeper::new, lock.name());
-        block(wait.run(|| ready(lock.try_lock()), Some(|| lock.watch())))
+        block(wait.run(|| ready(lock.try_lock()), Some(|| lock.watch()), lock.line_up()))
     }
 
     /// Calls `operation` until it succeeds, trying again as the policy says.
@@ -134,7 +137,7 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
         mut operation: impl FnMut() -> Result<T, E>,
     ) -> Result<T, RetryError<E>> {
         let wait = self.wait(Verdict::of, ThreadSleeper::new, None);
-        block(wait.run(|| ready(operation()), NO_WATCH))
+        block(wait.run(|| ready(operation()), NO_WATCH, None))
     }
 
     /// Calls `operation` until it succeeds, trying again as long as `again` says so of its error.
@@ -167,7 +170,7 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
         mut again: impl FnMut(&E) -> A,
     ) -> Result<T, RetryError<E>> {
         let wait = self.wait(|error: &E| again(error).into().into(), ThreadSleeper::new, None);
-        block(wait.run(|| ready(operation()), NO_WATCH))
+        block(wait.run(|| ready(operation()), NO_WATCH, None))
     }
 
     fn wait<J, S>(
@@ -187,8 +190,8 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
     ///
     /// Dropping the future ends the run and leaves nothing locked. For a time limit, set the policy's: unlike
     /// `tokio::time::timeout`, it tells who holds the lock. `try_lock` runs inline: for a
-    /// [`Lockfile`](crate::Lockfile) it takes microseconds and never blocks. For a lock whose
-    /// `try_lock` does block, use [`call_async`](Retry::call_async). Hand in a clone of the lock, or an
+    /// [`Lockfile`](crate::Lockfile) it takes microseconds and never blocks. A lock whose keeper takes longer
+    /// to answer [lines up](TryLock::line_up), and blocks no thread either. Hand in a clone of the lock, or an
     /// [`Arc`](std::sync::Arc) of it, where the future must be `'static`.
     ///
     /// # Errors
@@ -203,7 +206,7 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
         lock: L,
     ) -> Result<L::Guard, RetryError<L::Error>> {
         let wait = self.wait(Verdict::of, TaskSleeper::new, lock.name());
-        wait.run(|| ready(lock.try_lock()), Some(|| lock.watch())).await
+        wait.run(|| ready(lock.try_lock()), Some(|| lock.watch()), lock.line_up()).await
     }
 
     /// Awaits `operation` until it succeeds, trying again as the policy says.
@@ -241,7 +244,7 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
         self,
         operation: impl FnMut() -> F,
     ) -> Result<T, RetryError<E>> {
-        self.wait(Verdict::of, TaskSleeper::new, None).run(operation, NO_WATCH).await
+        self.wait(Verdict::of, TaskSleeper::new, None).run(operation, NO_WATCH, None).await
     }
 
     /// Awaits `operation` as [`call_async`](Retry::call_async) does, as long as `again` says so of its error,
@@ -265,7 +268,7 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
         mut again: impl FnMut(&E) -> A,
     ) -> Result<T, RetryError<E>> {
         self.wait(|error: &E| again(error).into().into(), TaskSleeper::new, None)
-            .run(operation, NO_WATCH)
+            .run(operation, NO_WATCH, None)
             .await
     }
 }

@@ -1,6 +1,7 @@
 //! What a run asks of an error: whether to try again, and a text.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::fmt;
 use std::io;
@@ -36,12 +37,19 @@ pub trait Temporary: Failure {
     /// Returns whether trying again later can help.
     fn is_temporary(&self) -> bool;
 
-    /// Returns the process that holds the lock, if the error knows it.
+    /// Returns the process of this machine that holds the lock, if the error knows it.
     ///
     /// It is for messages: [`Attempt::owner`](crate::retry::Attempt::owner) and the `tracing` events
     /// ask for it.
     fn owner(&self) -> Option<u32> {
         None
+    }
+
+    /// Returns who holds the lock, in words for a log; by default the pid of the [owner](Temporary::owner).
+    ///
+    /// By it [`Retry::on_new_owner`](crate::retry::Retry::on_new_owner) tells one holder from the next.
+    fn holder(&self) -> Option<Cow<'_, str>> {
+        self.owner().map(|pid| pid.to_string().into())
     }
 
     /// Returns the delay that the lock's keeper asks for, in place of the policy's next one.

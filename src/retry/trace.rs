@@ -39,11 +39,11 @@ impl Trace<'_> {
 
     pub(super) fn failed(&mut self, attempt: &Attempt<'_>) {
         let lock = self.lock.as_deref();
-        let Attempt { number, error, owner, next_delay, .. } = attempt;
+        let Attempt { number, error, holder, next_delay, .. } = attempt;
         #[cfg(feature = "tracing")]
         self.wait.get_or_insert_with(|| tracing::debug_span!(target: TARGET, "wait", lock));
         self.within(|| {
-            event!(debug, lock, attempt = number, pid = owner, %error, delay = ?next_delay, "attempt failed");
+            event!(debug, lock, attempt = number, holder, %error, delay = ?next_delay, "attempt failed");
         });
     }
 
@@ -52,7 +52,7 @@ impl Trace<'_> {
         self.within(|| event!(debug, lock, attempt, "attempt succeeded"));
     }
 
-    pub(super) fn gave_up<E: Display>(&self, error: &RetryError<E>, pid: Option<u32>) {
+    pub(super) fn gave_up<E: Display>(&self, error: &RetryError<E>, holder: Option<&str>) {
         let lock = self.lock.as_deref();
         let is_permanent = error.is_permanent();
         let RetryError { reason, attempts, elapsed, last } = error;
@@ -60,9 +60,9 @@ impl Trace<'_> {
         let error = last.as_ref().map(tracing::field::display);
         self.within(|| {
             if is_permanent {
-                event!(error, lock, ?reason, attempts, pid, error, ?elapsed, "gave up");
+                event!(error, lock, ?reason, attempts, holder, error, ?elapsed, "gave up");
             } else {
-                event!(warn, lock, ?reason, attempts, pid, error, ?elapsed, "gave up");
+                event!(warn, lock, ?reason, attempts, holder, error, ?elapsed, "gave up");
             }
         });
     }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::ops::Deref;
+use std::os::fd::AsFd;
+use std::task::Poll;
 
 use crate::error::Error;
 use crate::guard::LockGuard;
@@ -19,8 +21,14 @@ use crate::retry::watch::Watch;
 /// Where the lock's keeper can tell of a release, as PostgreSQL can by `NOTIFY`, [`watch`](TryLock::watch)
 /// hands a run the descriptor on which that event arrives; then a delay ends early.
 ///
-/// `try_lock` should return at once. An error that another try can mend says so through
-/// [`Temporary`]; every other one ends the run.
+/// `try_lock` returns at once, or as soon as the lock's keeper answers. Where that can take longer than a few
+/// milliseconds, [`line_up`](TryLock::line_up) gives each run a [`Place`]: then a deadline and a token end an attempt
+/// that is not answered, waiters are served in order, and an async run blocks no thread.
+///
+/// An error that another try can mend says so through [`Temporary`]; every other one ends the run.
+///
+/// A lock that its keeper grants for a time only can be lost while the guard lives: let the guard tell, by a
+/// [`CancelToken`](crate::retry::CancelToken) for one.
 ///
 /// # Examples
 ///
@@ -86,10 +94,43 @@ pub trait TryLock {
         None
     }
 
+    /// Returns a place of its own for a run that begins; `None`, the default, for a lock that has none.
+    ///
+    /// A run that has a place asks it for all its attempts, the first included, in place of
+    /// [`try_lock`](TryLock::try_lock) and [`watch`](TryLock::watch). It is dropped when the run ends.
+    fn line_up(&self) -> Option<BoxedPlace<'_, Self::Guard, Self::Error>> {
+        None
+    }
+
     /// Returns what to call the lock in `tracing` events, such as its path; `None`, the default, for no name.
     fn name(&self) -> Option<Cow<'_, str>> {
         None
     }
+}
+
+/// What [`TryLock::line_up`] returns: a [`Place`] for a guard `G` or an error `E`.
+pub type BoxedPlace<'a, G, E> = Box<dyn Place<Guard = G, Error = E> + Send + 'a>;
+
+/// The place of one run in the line of a lock, which a keeper elsewhere serves: [`TryLock::line_up`] makes one.
+///
+/// It asks the keeper without blocking, on a thread or a task of its own if need be. Its descriptor becomes readable
+/// when [`poll_lock`](Place::poll_lock) has more to say: an answer has come, or it is the place's turn. A pipe or an
+/// eventfd will do; `poll_lock` reads it empty. What the descriptor tells is meant for this run alone, so the run
+/// tries again at once, and an event for nothing costs an attempt.
+///
+/// To drop it leaves the line. If an attempt is still under way then, what it would take must be released.
+pub trait Place: AsFd {
+    /// What keeps the lock: dropping it releases.
+    type Guard;
+    /// Why the lock could not be taken.
+    type Error;
+
+    /// Starts an attempt, or goes on with the one that is under way; pending until the keeper answers.
+    ///
+    /// The next call after an error starts another attempt. A policy's growing delays are of little use to a
+    /// place that is told of its turn: let its error ask for a longer one by
+    /// [`retry_after`](Temporary::retry_after).
+    fn poll_lock(&mut self) -> Poll<Result<Self::Guard, Self::Error>>;
 }
 
 impl TryLock for Lockfile {
@@ -121,6 +162,10 @@ impl<P: Deref<Target: TryLock>> TryLock for P {
 
     fn watch(&self) -> Option<Watch> {
         (**self).watch()
+    }
+
+    fn line_up(&self) -> Option<BoxedPlace<'_, Self::Guard, Self::Error>> {
+        (**self).line_up()
     }
 
     fn name(&self) -> Option<Cow<'_, str>> {

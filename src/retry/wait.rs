@@ -1,5 +1,7 @@
 //! The one loop of a run: an attempt, a decision, a sleep. [`wake_up`](crate::retry::wake_up) is the sleep.
 
+use std::borrow::Cow;
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::retry::failure::{Attempt, GaveUp, RetryError};
@@ -8,13 +10,22 @@ use crate::retry::schedule::{Cause, Schedule};
 use crate::retry::sleep::Sleeper;
 use crate::retry::temporary::{Again, Failure, Temporary};
 use crate::retry::trace::Trace;
-use crate::retry::wake_up::WakeUp;
+use crate::retry::try_lock::BoxedPlace;
+use crate::retry::wake_up::{self, WakeUp};
 use crate::retry::watch::Watch;
+
+/// An attempt that is under way at the deadline still gets so long: the last one, and the only one of a run without
+/// time, must mean something.
+const LEAST_TIME: Duration = Duration::from_millis(200);
+
+/// A place is asked again after so long even if its descriptor never becomes readable, or can't be waited for.
+const RECHECK: Duration = Duration::from_millis(100);
 
 /// What a run has to know of an error.
 pub(super) struct Verdict {
     again: Again,
     owner: Option<u32>,
+    holder: Option<String>,
     is_shortage: bool,
 }
 
@@ -25,13 +36,14 @@ impl Verdict {
             Some(delay) if error.is_temporary() => Again::After(delay),
             _ => error.is_temporary().into(),
         };
-        Verdict { again, owner: error.owner(), is_shortage: error.is_shortage() }
+        let holder = error.holder().map(Cow::into_owned);
+        Verdict { again, owner: error.owner(), holder, is_shortage: error.is_shortage() }
     }
 }
 
 impl From<Again> for Verdict {
     fn from(again: Again) -> Verdict {
-        Verdict { again, owner: None, is_shortage: false }
+        Verdict { again, owner: None, holder: None, is_shortage: false }
     }
 }
 
@@ -45,11 +57,13 @@ pub(super) struct Wait<'a, H, J, S> {
 }
 
 impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
-    /// Calls `operation` until it succeeds or the policy gives up. `source` makes a watch on a lock.
+    /// Calls `operation` until it succeeds or the policy gives up. `source` makes a watch on a lock. A run that has
+    /// a place asks that instead of both.
     pub(super) async fn run<T, E, F>(
         mut self,
         mut operation: impl FnMut() -> F,
         source: Option<impl Fn() -> Option<Watch>>,
+        mut place: Option<BoxedPlace<'_, T, E>>,
     ) -> Result<T, RetryError<E>>
     where
         E: Failure,
@@ -59,20 +73,29 @@ impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
         let mut wake_up = WakeUp::new(source.filter(|_| self.policy.wake_on_release));
         let mut schedule = Schedule::new(self.policy);
         let mut cause = Cause::Schedule;
-        let (mut last, mut owner, mut elapsed) = (None, None, Duration::ZERO);
+        let (mut last, mut holder, mut elapsed) = (None, None, Duration::ZERO);
         let (reason, last) = loop {
             if self.sleeper.is_cancelled() {
                 break (GaveUp::Cancelled, last);
             }
-            let error = match operation().await {
-                Ok(value) => {
+            let answer = match &mut place {
+                None => Poll::Ready(operation().await),
+                Some(place) => self.ask(place).await,
+            };
+            let error = match answer {
+                Poll::Ready(Ok(value)) => {
                     self.trace.succeeded(schedule.attempts + u32::from(cause != Cause::Watch));
                     return Ok(value);
                 }
-                Err(error) => error,
+                Poll::Ready(Err(error)) => error,
+                Poll::Pending => {
+                    schedule.attempts += 1;
+                    let is_cancelled = self.sleeper.is_cancelled();
+                    break (if is_cancelled { GaveUp::Cancelled } else { GaveUp::Deadline }, last);
+                }
             };
             let mut verdict = (self.judge)(&error);
-            owner = verdict.owner;
+            holder = verdict.holder;
             if verdict.is_shortage && last.is_some() {
                 // It may be our own watch that has used up the last.
                 wake_up.give_up_watch();
@@ -82,22 +105,44 @@ impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
                 elapsed = self.sleeper.elapsed();
             }
             let next_delay = match schedule.after_failure(cause, verdict.again, elapsed) {
+                // Before the hook, which would tell of an attempt that never follows.
+                Ok(_) if self.sleeper.is_cancelled() => break (GaveUp::Cancelled, Some(error)),
                 Ok(delay) => delay,
                 Err(reason) => break (reason, Some(error)),
             };
             if wake_up.puts_up_watch(next_delay) {
                 cause = Cause::Watch;
             } else {
-                let number = schedule.attempts;
-                self.tell(&Attempt { number, error: &error, elapsed, next_delay, owner });
-                cause = wake_up.sleep(schedule.due, &mut self.sleeper).await;
+                let (number, owner, holder) = (schedule.attempts, verdict.owner, holder.as_deref());
+                self.tell(&Attempt { number, error: &error, elapsed, next_delay, owner, holder });
+                cause = match &place {
+                    Some(place) if self.policy.wake_on_release => {
+                        wake_up::sleep_in_line(place, schedule.due, &mut self.sleeper).await
+                    }
+                    _ => wake_up.sleep(schedule.due, &mut self.sleeper).await,
+                };
             }
             last = Some(error);
         };
         let attempts = schedule.attempts;
         let error = RetryError { reason, attempts, elapsed: self.sleeper.elapsed(), last };
-        self.trace.gave_up(&error, owner);
+        self.trace.gave_up(&error, holder.as_deref());
         Err(error)
+    }
+
+    /// Asks `place` until it answers; pending if the token or the deadline comes first.
+    async fn ask<T, E>(&mut self, place: &mut BoxedPlace<'_, T, E>) -> Poll<Result<T, E>> {
+        let least = self.sleeper.elapsed().saturating_add(LEAST_TIME);
+        let deadline = self.policy.max_elapsed.unwrap_or(Duration::MAX).max(least);
+        loop {
+            let answer = place.poll_lock();
+            let now = self.sleeper.elapsed();
+            if answer.is_ready() || self.sleeper.is_cancelled() || now >= deadline {
+                return answer;
+            }
+            let until = now.saturating_add(RECHECK).min(deadline);
+            self.sleeper.sleep(until, &[Some(place.as_fd())]).await;
+        }
     }
 
     fn tell(&mut self, attempt: &Attempt<'_>) {

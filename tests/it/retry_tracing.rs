@@ -103,7 +103,7 @@ fn a_wait_is_a_span_and_each_attempt_an_event_in_it() {
     let (path, pid) = (sandbox.path().display().to_string(), process::id());
     let failed = |attempt| {
         format!(
-            "DEBUG attempt failed lock={path:?} attempt={attempt} pid={pid} error={busy} delay=1ms"
+            "DEBUG attempt failed lock={path:?} attempt={attempt} holder=\"{pid}\" error={busy} delay=1ms"
         )
     };
     let succeeded = format!("DEBUG attempt succeeded lock={path:?} attempt=3");
@@ -129,7 +129,10 @@ fn without_a_wait_there_is_no_span() {
     assert_eq!(heard.len(), 2, "{heard:?}");
     assert_eq!(heard[0], format!("DEBUG attempt succeeded lock={path:?} attempt=1"));
     assert!(heard[1].starts_with(&format!("WARN gave up lock={path:?} ")), "{heard:?}");
-    assert!(heard[1].contains(&format!(" reason=Attempts attempts=1 pid={pid} ")), "{heard:?}");
+    assert!(
+        heard[1].contains(&format!(" reason=Attempts attempts=1 holder=\"{pid}\" ")),
+        "{heard:?}"
+    );
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! [`acquire_with_retry`] is all that most programs need. A [`RetryPolicy`] says when to try again
 //! and when to give up; its [`run`](RetryPolicy::run) takes a hook that hears of each wait and a
-//! [`CancelToken`] that ends it. [`TryLock`] is for a lock that is kept elsewhere, and
-//! [`Retry::call_when`] for any other operation.
+//! [`CancelToken`] that ends it. [`TryLock`] is for a lock that is kept elsewhere, with a [`Place`] for each
+//! run where its keeper takes time to answer. [`Retry::call_when`] is for any other operation.
 //!
 //! | | `default()` | `daemon()` | why |
 //! |---|---|---|---|

@@ -27,6 +27,9 @@ pub(super) trait Sleeper {
 
     fn is_cancelled(&self) -> bool;
 
+    /// Sleeps on in spite of the token, to tidy up.
+    fn forget_token(&mut self);
+
     /// Sleeps until the run is `end` old, its token is cancelled, or one of `events` is readable; whether it was
     /// that.
     ///
@@ -51,6 +54,10 @@ impl Sleeper for ThreadSleeper {
 
     fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    fn forget_token(&mut self) {
+        self.token = None;
     }
 
     fn is_cancelled(&self) -> bool {

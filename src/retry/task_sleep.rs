@@ -57,6 +57,10 @@ impl Sleeper for TaskSleeper {
         self.started.elapsed()
     }
 
+    fn forget_token(&mut self) {
+        (self.token, self.alarm) = (None, None);
+    }
+
     fn is_cancelled(&self) -> bool {
         self.token.as_ref().is_some_and(CancelToken::is_cancelled)
     }

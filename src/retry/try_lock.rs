@@ -118,7 +118,7 @@ pub type BoxedPlace<'a, G, E> = Box<dyn Place<Guard = G, Error = E> + Send + 'a>
 /// eventfd will do; `poll_lock` reads it empty. What the descriptor tells is meant for this run alone, so the run
 /// tries again at once, and an event for nothing costs an attempt.
 ///
-/// To drop it leaves the line. If an attempt is still under way then, what it would take must be released.
+/// To drop it leaves the line. If an attempt is still under way then, what it takes must be released later.
 pub trait Place: AsFd {
     /// What keeps the lock: dropping it releases.
     type Guard;
@@ -131,6 +131,15 @@ pub trait Place: AsFd {
     /// place that is told of its turn: let its error ask for a longer one by
     /// [`retry_after`](Temporary::retry_after).
     fn poll_lock(&mut self) -> Poll<Result<Self::Guard, Self::Error>>;
+
+    /// Starts to leave the line, or goes on with that; pending until the keeper knows.
+    ///
+    /// A run that gives up calls it before it drops the place, and waits a moment for it: the program may end
+    /// right after that, and a place that nobody gave back would hold up the line. By default there is
+    /// nothing to wait for.
+    fn poll_leave(&mut self) -> Poll<()> {
+        Poll::Ready(())
+    }
 }
 
 impl TryLock for Lockfile {

@@ -15,7 +15,7 @@ use crate::retry::wake_up::{self, WakeUp};
 use crate::retry::watch::Watch;
 
 /// An attempt that is under way at the deadline still gets so long: the last one, and the only one of a run without
-/// time, must mean something.
+/// time, must mean something. So long, too, a run that gives up waits until it has left the line.
 const LEAST_TIME: Duration = Duration::from_millis(200);
 
 /// A place is asked again after so long even if its descriptor never becomes readable, or can't be waited for.
@@ -115,7 +115,7 @@ impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
             } else {
                 let (number, owner, holder) = (schedule.attempts, verdict.owner, holder.as_deref());
                 self.tell(&Attempt { number, error: &error, elapsed, next_delay, owner, holder });
-                cause = match &place {
+                cause = match place.as_ref().map(|place| place.as_fd()) {
                     Some(place) if self.policy.wake_on_release => {
                         wake_up::sleep_in_line(place, schedule.due, &mut self.sleeper).await
                     }
@@ -124,6 +124,9 @@ impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
             }
             last = Some(error);
         };
+        if let Some(place) = &mut place {
+            self.leave(place).await;
+        }
         let attempts = schedule.attempts;
         let error = RetryError { reason, attempts, elapsed: self.sleeper.elapsed(), last };
         self.trace.gave_up(&error, holder.as_deref());
@@ -142,6 +145,14 @@ impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
             }
             let until = now.saturating_add(RECHECK).min(deadline);
             self.sleeper.sleep(until, &[Some(place.as_fd())]).await;
+        }
+    }
+
+    async fn leave<T, E>(&mut self, place: &mut BoxedPlace<'_, T, E>) {
+        self.sleeper.forget_token();
+        let deadline = self.sleeper.elapsed().saturating_add(LEAST_TIME);
+        while place.poll_leave().is_pending() && self.sleeper.elapsed() < deadline {
+            self.sleeper.sleep(deadline, &[Some(place.as_fd())]).await;
         }
     }
 

@@ -1,6 +1,6 @@
 //! The sleep between two attempts, and how an event ends it: read `sleep` from top to bottom.
 
-use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -149,13 +149,13 @@ impl<W: Fn() -> Option<Watch>> WakeUp<W> {
     }
 }
 
-/// Sleeps until the run is `end` old, or until `place` has something to say. That is meant for this run alone: no
+/// Sleeps until the run is `end` old, or until its `place` has something to say. That is meant for this run alone: no
 /// rival woke with it, so the lock is tried at once.
 pub(super) async fn sleep_in_line<S: Sleeper>(
-    place: &impl AsFd,
+    place: BorrowedFd<'_>,
     end: Duration,
     sleeper: &mut S,
 ) -> Cause {
-    let is_event = sleeper.sleep(end, &[Some(place.as_fd())]).await;
+    let is_event = sleeper.sleep(end, &[Some(place)]).await;
     if is_event { Cause::Event } else { Cause::Schedule }
 }

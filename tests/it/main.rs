@@ -28,6 +28,8 @@ mod holder;
 mod interop;
 mod leftover;
 #[cfg(feature = "retry")]
+mod line;
+#[cfg(feature = "retry")]
 mod mounted;
 #[cfg(target_arch = "x86_64")]
 mod nfs;

@@ -1,15 +1,13 @@
 //! Holding the lock: is it still ours, whose is it after a fork, and how it ends.
 
 use std::fs::File;
-use std::os::fd::{AsRawFd as _, IntoRawFd as _};
 use std::path::Path;
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::errno::Errno;
-use nix::sys::stat::{FileStat, fstat};
+use nix::sys::stat::FileStat;
 
+use crate::descriptor::Descriptor;
 use crate::error::Error;
 use crate::inode::{self, Inode};
 use crate::record::{self, Content};
@@ -39,18 +37,14 @@ use crate::record::{self, Content};
 #[must_use = "the lock is released as soon as its guard is dropped; bind it: `let _guard = …`"]
 pub struct LockGuard {
     path: Arc<Path>,
-    /// Keeps the kernel lock; closing it frees the lock, even if another part of the program closes it. Nothing here unlocks it:
-    /// that would free the lock for all the processes to which a fork gave a copy. `None` in the end, if the
-    /// descriptor is another file's by now, which is not ours to close.
-    file: Option<File>,
-    inode: Inode,
+    /// Keeps the kernel lock; closing it frees the lock. Nothing here unlocks it: that would free the lock for
+    /// all the processes to which a fork gave a copy.
+    descriptor: Descriptor,
     /// The process that the lock belongs to. A forked child finds its parent's here.
     pid: u32,
     /// Whether the numbers of its inode prove which file the path names.
     local: bool,
     origin: Origin,
-    /// Which of this process's guards it is, by which a later one with the same descriptor is told from it.
-    serial: u64,
     unlocked: bool,
 }
 
@@ -65,14 +59,6 @@ pub(crate) enum Origin {
     TakenOver,
 }
 
-/// The serial numbers of the latest guards that had these descriptors.
-///
-/// A program that closes all its descriptors and locks anew has two guards with one descriptor, and perhaps
-/// one inode number: the older one has lost its lock, and must not close the new one's. (Two threads with
-/// descriptor tables of their own can have one number, too. Then the older guard leaves its file behind.)
-static LATEST: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
-static SERIAL: AtomicU64 = AtomicU64::new(1);
-
 impl LockGuard {
     pub(crate) fn new(
         path: Arc<Path>,
@@ -82,11 +68,8 @@ impl LockGuard {
         local: bool,
         origin: Origin,
     ) -> LockGuard {
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        if let Some(latest) = latest_with(&file) {
-            latest.store(serial, Ordering::Relaxed);
-        }
-        LockGuard { path, file: Some(file), inode, pid, local, origin, serial, unlocked: false }
+        let descriptor = Descriptor::new(file, inode);
+        LockGuard { path, descriptor, pid, local, origin, unlocked: false }
     }
 
     /// Makes a stale file ours, whose kernel lock `file` holds.
@@ -215,7 +198,6 @@ impl LockGuard {
         self.end()
     }
 
-    /// Releases, and lets go of a descriptor that is not ours any more: to close it would close another file.
     fn end(&mut self) -> Result<(), Error> {
         self.unlocked = true;
         let released = self.release();
@@ -226,8 +208,8 @@ impl LockGuard {
             }
             released => matches!(released, Err(Error::LostDescriptor { .. })),
         };
-        if lost && let Some(file) = self.file.take() {
-            let _ = file.into_raw_fd();
+        if lost {
+            self.descriptor.let_go();
         }
         released
     }
@@ -273,22 +255,16 @@ impl LockGuard {
     }
 
     fn file(&self) -> &File {
-        self.file.as_ref().expect("it is there until Drop")
+        self.descriptor.file()
     }
 
-    /// What the open file is, if its descriptor still names it.
+    /// What the open file is, if its descriptor still means it.
     fn check_descriptor(&self) -> Result<FileStat, Error> {
-        let lost = || Error::LostDescriptor { path: self.path.to_path_buf() };
-        let latest = latest_with(self.file()).map(|latest| latest.load(Ordering::Relaxed));
-        if latest.is_some_and(|serial| serial != self.serial) {
-            return Err(lost());
-        }
-        match fstat(self.file()) {
-            Ok(stat) if Inode::of(&stat) == self.inode => Ok(stat),
-            // The number is free, or means another file by now.
-            Ok(_) | Err(Errno::EBADF) => Err(lost()),
-            Err(errno) if inode::is_gone(&errno.into()) => Err(self.rogue_deletion()),
-            Err(errno) => Err(Error::io("examine", &self.path)(errno.into())),
+        match self.descriptor.examine() {
+            Ok(Some(stat)) => Ok(stat),
+            Ok(None) => Err(Error::LostDescriptor { path: self.path.to_path_buf() }),
+            Err(error) if inode::is_gone(&error) => Err(self.rogue_deletion()),
+            Err(error) => Err(Error::io("examine", &self.path)(error)),
         }
     }
 
@@ -304,7 +280,7 @@ impl LockGuard {
 
     fn check_name(&self, stat: &FileStat) -> Result<(), Error> {
         let named = if self.local {
-            self.inode.is_named_by(&self.path)
+            self.descriptor.inode().is_named_by(&self.path)
         } else {
             inode::is_named(self.file(), stat, &self.path)
         };
@@ -331,11 +307,6 @@ impl LockGuard {
     fn rogue_deletion(&self) -> Error {
         Error::RogueDeletion { path: self.path.to_path_buf() }
     }
-}
-
-/// `None` for a descriptor that is too high for the table.
-fn latest_with(file: &File) -> Option<&'static AtomicU64> {
-    LATEST.get(usize::try_from(file.as_raw_fd()).ok()?)
 }
 
 impl Drop for LockGuard {

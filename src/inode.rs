@@ -25,7 +25,7 @@ impl Inode {
 
     /// Whether `path` names an inode with these numbers now.
     pub(crate) fn is_named_by(self, path: &Path) -> io::Result<bool> {
-        match lstat(path) {
+        match uninterrupted(|| lstat(path)) {
             Ok(stat) => Ok(Inode::of(&stat) == self),
             Err(Errno::ENOENT) => Ok(false),
             Err(errno) => Err(errno.into()),
@@ -51,9 +51,9 @@ pub(crate) fn is_named(file: &File, stat: &FileStat, path: &Path) -> io::Result<
 pub(crate) fn find(file: &File, stat: &FileStat, path: &Path) -> io::Result<Option<FileStat>> {
     let found = match stat.st_nlink {
         0 => return Ok(None),
-        _ if is_local(file) => lstat(path),
+        _ if is_local(file) => uninterrupted(|| lstat(path)),
         _ if !has_name(file, path) => return Ok(None),
-        _ => look_up_afresh(path),
+        _ => uninterrupted(|| look_up_afresh(path)),
     };
     match found {
         Ok(found) => Ok((Inode::of(&found) == Inode::of(stat)).then_some(found)),
@@ -73,6 +73,16 @@ pub(crate) fn look_up_afresh(path: &Path) -> nix::Result<FileStat> {
         // A directory that may be searched but not listed.
         Err(Errno::EACCES) => lstat(path),
         Err(errno) => Err(errno),
+    }
+}
+
+/// Makes a call again that was interrupted: FUSE and NFS can be, where others finish it.
+pub(crate) fn uninterrupted<T>(call: impl Fn() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
     }
 }
 

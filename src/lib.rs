@@ -118,6 +118,7 @@ mod lockfile;
 mod publish;
 mod incumbent;
 mod guard;
+mod descriptor;
 mod error;
 mod owner;
 mod record;

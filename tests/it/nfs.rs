@@ -324,6 +324,24 @@ fn an_interrupted_removal_is_made_again() {
     sandbox.assert_free_and_clean();
 }
 
+/// FUSE and NFS interrupt any call, where others finish it.
+#[test]
+fn a_call_of_the_owner_that_is_interrupted_is_made_again() {
+    for command in ["verify", "unlock"] {
+        for nth in 0..8 {
+            let sandbox = Sandbox::new();
+            let mut traced = require_traced!(Traced::new(Peer::holding(&sandbox.path())));
+            let mut calls = 0..;
+            // What close(2) says is of no consequence (see faults), and getpid(2) asks no file system.
+            let is_asked = |call: i64| ![libc::SYS_close, libc::SYS_getpid].contains(&call);
+            if traced.run_to(command, |next| is_asked(next.number) && calls.next() == Some(nth)) {
+                traced.fail(Errno::EINTR);
+            }
+            assert_eq!(traced.go_on().answer(), "ok", "call {nth} of {command}");
+        }
+    }
+}
+
 /// The file of another process, under our name and with our number, since an outsider removed ours: a second
 /// name of our own file plays it.
 #[test]

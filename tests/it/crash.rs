@@ -3,8 +3,7 @@
 use pidlockfile::Error;
 
 use crate::peer::Peer;
-use crate::sandbox::{Sandbox, record_of};
-use crate::schedule::{PUBLISHING, START};
+use crate::sandbox::{PUBLISHING, START, Sandbox, record_of};
 use crate::trace::{Traced, require_traced};
 
 #[test]

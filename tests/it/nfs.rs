@@ -6,7 +6,6 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::ability::require_able;
-use crate::fallback::creates_exclusively;
 use crate::peer::Peer;
 use crate::sandbox::{Sandbox, record_of};
 use crate::trace::{Call, Traced, require_traced};
@@ -55,7 +54,7 @@ fn a_link_that_went_through_is_ours_although_the_name_is_said_to_be_taken() {
 fn a_creation_that_went_through_is_found_although_the_name_is_said_to_be_taken() {
     let sandbox = Sandbox::new();
     let mut traced = require_traced!(Traced::new(peer_elsewhere(&sandbox)));
-    assert!(traced.run_to("try_lock", creates_exclusively));
+    assert!(traced.run_to("try_lock", Call::creates_exclusively));
     traced.report(Errno::EEXIST);
     let mut peer = traced.go_on();
     assert_eq!(peer.answer(), "ok");
@@ -136,8 +135,7 @@ fn an_unlink_that_another_one_is_in_the_way_of_is_made_again() {
 fn an_unlink_that_is_always_busy_is_a_permanent_error() {
     let sandbox = Sandbox::new();
     sandbox.plant("junk");
-    let mut peer = Peer::at(&sandbox.path());
-    peer.must("refuse unlink_busy");
+    let mut peer = Peer::without(&sandbox.path(), &["unlink_busy"]);
     let answer = peer.ask("try_lock");
     assert!(answer.starts_with("Io { action: \"remove the stale\""), "{answer}");
     assert!(answer.contains("ResourceBusy"), "{answer}");
@@ -208,10 +206,7 @@ fn a_name_that_leads_to_a_removed_file_again_and_again_is_looked_up_in_its_direc
 
 /// A peer on a file system that has no `O_TMPFILE` and is not known to be local.
 fn peer_elsewhere(sandbox: &Sandbox) -> Peer {
-    let mut peer = Peer::at(&sandbox.path());
-    peer.must("refuse tmpfile");
-    peer.must("refuse statfs");
-    peer
+    Peer::without(&sandbox.path(), &["tmpfile", "statfs"])
 }
 
 /// NFS and FUSE rename an open file out of the way when it is removed. Its link count stays 1, and its inode

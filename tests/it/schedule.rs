@@ -9,16 +9,8 @@ use pidlockfile::Error;
 
 use crate::ability::require_able;
 use crate::peer::Peer;
-use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
+use crate::sandbox::{Bystander, DEAD_PID, PUBLISHING, START, Sandbox, record_of};
 use crate::trace::{Traced, require_traced};
-
-/// What a process may find at the path, without an owner.
-pub const START: &[fn(&Sandbox)] =
-    &[|_| (), |sandbox| sandbox.plant(record_of(DEAD_PID)), |sandbox| sandbox.plant("junk")];
-
-/// What the kernel or the file system refuses, and so each way of publishing.
-pub const PUBLISHING: &[&[&str]] =
-    &[&[], &["link_by_empty_path"], &["tmpfile"], &["link_by_empty_path", "link_by_proc"]];
 
 /// Runs `test` with a peer stopped before each system call of `try_lock`: from each start, for each way
 /// of publishing.
@@ -28,10 +20,7 @@ fn at_each_call_of_try_lock(test: impl Fn(&Sandbox, Traced, &str)) {
             for nth in 0.. {
                 let sandbox = Sandbox::new();
                 plant(&sandbox);
-                let mut peer = Peer::at(&sandbox.path());
-                for call in *refused {
-                    peer.must(&format!("refuse {call}"));
-                }
+                let peer = Peer::without(&sandbox.path(), refused);
                 let mut traced = require_traced!(Traced::new(peer));
                 if !traced.run_to_nth("try_lock", nth) {
                     assert!(nth >= 6, "only {nth} system calls were seen");
@@ -158,8 +147,7 @@ fn a_child_forked_in_the_middle_of_a_probe_keeps_no_kernel_lock() {
 fn a_child_forked_in_the_middle_of_a_creation_that_is_given_up_keeps_no_kernel_lock() {
     require_able!(Fifos);
     let sandbox = Sandbox::new();
-    let mut peer = Peer::at(&sandbox.path());
-    peer.must("refuse tmpfile");
+    let mut peer = Peer::without(&sandbox.path(), &["tmpfile"]);
     peer.must("fork_in_a_thread_when_told");
     let mut traced = require_traced!(Traced::new(peer));
     assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));

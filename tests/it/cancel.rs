@@ -1,8 +1,7 @@
 //! Ending a wait from outside. What concerns the process as a whole runs in one of its own.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::os::unix::process::ExitStatusExt as _;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
@@ -11,15 +10,15 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use pidlockfile::retry::{Attempt, CancelToken, GaveUp, RetryError, RetryPolicy};
 
 use crate::peer::Peer;
-use crate::sandbox::{Sandbox, require};
-use crate::support::process::{forked, must_end_well, must_succeed, process};
+use crate::sandbox::Sandbox;
+use crate::support::process::{forked, must_end_well, must_succeed, this_binary_again};
+use crate::support::program::Program;
 use crate::support::waiting::{LONG, SOON, quickest_end, sleep_undisturbed, would_block};
-use crate::trace::Traced;
+use crate::trace::{Traced, require_traced};
 
 /// Waits for what never comes, in a single long sleep, unless `token` ends it.
 fn wait(token: &CancelToken, on_wait: impl FnMut(&Attempt<'_>)) -> RetryError<io::Error> {
@@ -41,9 +40,8 @@ fn is_readable(token: &CancelToken) -> bool {
 
 #[test]
 fn a_wait_is_one_system_call_and_no_busy_loop() {
-    let traced = Traced::new(Peer::at(&Sandbox::new().path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let mut polls = traced.unwrap().calls("wait_20_ms");
+    let mut polls =
+        require_traced!(Traced::new(Peer::at(&Sandbox::new().path()))).calls("wait_20_ms");
     polls.retain(|call| {
         // Where there is no poll(2), libc calls ppoll(2).
         #[cfg(target_arch = "x86_64")]
@@ -177,16 +175,12 @@ fn a_token_can_be_shared_between_threads() {
 
 #[test]
 fn a_sigterm_handler_ends_a_sleep() {
-    let mut waiter = process("cancel::waiter_with_a_sigterm_handler");
-    let mut lines = BufReader::new(waiter.stdout.take().unwrap());
-    let mut line = String::new();
-    while !line.ends_with("waiting\n") {
-        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "{line}");
-    }
-    kill(Pid::from_raw(waiter.id().cast_signed()), Signal::SIGTERM).unwrap();
-    lines.read_to_string(&mut line).unwrap();
-    let status = waiter.wait().unwrap();
-    assert!(status.success() && line.contains("1 passed"), "{status:?} {:?}", status.signal());
+    let mut waiter =
+        Program::start(&mut this_binary_again("cancel::waiter_with_a_sigterm_handler"));
+    while !waiter.line().ends_with("waiting") {}
+    waiter.signal(Signal::SIGTERM);
+    let (status, printed, _) = waiter.end();
+    assert!(status.success() && printed.concat().contains("1 passed"), "{status:?} {printed:?}");
 }
 
 #[test]

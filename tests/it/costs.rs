@@ -1,7 +1,7 @@
 //! What a lock costs, in system calls and allocations: a count shows a regression where a time may not.
 
 use crate::peer::Peer;
-use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of, require};
+use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
 use crate::support::allocations::allocations;
 use crate::trace::{Traced, require_traced};
 
@@ -42,9 +42,7 @@ fn a_cycle_takes_at_most_13_system_calls() {
 fn a_refused_attempt_takes_at_most_5_system_calls() {
     let sandbox = Sandbox::new();
     let _guard = sandbox.lock();
-    let traced = Traced::new(Peer::at(&sandbox.path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let calls = traced.unwrap().calls("try_lock");
+    let calls = require_traced!(Traced::new(Peer::at(&sandbox.path()))).calls("try_lock");
     assert!(calls.len() <= 5, "{calls:?}");
 }
 
@@ -53,9 +51,7 @@ fn a_refused_attempt_on_a_pid_only_owner_takes_at_most_14_system_calls() {
     let sandbox = Sandbox::new();
     let owner = Bystander::new();
     sandbox.plant(record_of(owner.pid()));
-    let traced = Traced::new(Peer::at(&sandbox.path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let calls = traced.unwrap().calls("try_lock");
+    let calls = require_traced!(Traced::new(Peer::at(&sandbox.path()))).calls("try_lock");
     assert!(calls.len() <= 14, "{calls:?}");
 }
 
@@ -63,8 +59,6 @@ fn a_refused_attempt_on_a_pid_only_owner_takes_at_most_14_system_calls() {
 fn taking_over_a_stale_file_takes_at_most_18_system_calls() {
     let sandbox = Sandbox::new();
     sandbox.plant(record_of(DEAD_PID));
-    let traced = Traced::new(Peer::at(&sandbox.path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let calls = traced.unwrap().calls("try_lock");
+    let calls = require_traced!(Traced::new(Peer::at(&sandbox.path()))).calls("try_lock");
     assert!(calls.len() <= 18, "{} {calls:?}", calls.len());
 }

@@ -32,12 +32,8 @@ fn sigkill_before_any_system_call_of_try_lock_leaves_the_lock_free() {
             loop {
                 let sandbox = Sandbox::new();
                 start(&sandbox);
-                let mut successor = Peer::at(&sandbox.path());
-                let mut peer = Peer::at(&sandbox.path());
-                for call in *refused {
-                    peer.must(&format!("refuse {call}"));
-                    successor.must(&format!("refuse {call}"));
-                }
+                let mut successor = Peer::without(&sandbox.path(), refused);
+                let peer = Peer::without(&sandbox.path(), refused);
                 let mut traced = require_traced!(Traced::new(peer));
                 let in_the_middle = traced.run_to_nth("try_lock", killed);
                 traced.peer.kill();

@@ -10,7 +10,7 @@ mod wait;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use nix::libc;
 use pidlockfile::Error;
@@ -18,6 +18,7 @@ use pidlockfile::Error;
 use crate::peer::Peer;
 use crate::sandbox::{Bystander, DEAD_PID, PUBLISHING, Sandbox, holder, record_of};
 use crate::support::process::Survivor;
+use crate::support::program::Program;
 use crate::trace::{Traced, require_traced};
 
 #[track_caller]
@@ -178,39 +179,29 @@ fn a_script_that_recorded_its_pid_is_named_as_a_hint() {
     assert!(by_kernel_lock.holder().unwrap().is_none());
 }
 
+/// A shell that takes the lock by flock(1), writes its pid, and goes on.
+fn shell_that_locks(sandbox: &Sandbox, and_then: &str) -> Program {
+    let script = format!(r#"exec 9>"$0"; flock -n 9; echo $$ >&9; {and_then}"#);
+    Program::start(Command::new("sh").args(["-c", &script]).arg(sandbox.path()))
+}
+
 /// `flock FILE COMMAND`, as scripts do it, and a shell that has both: the lock, and its pid in the file.
 #[test]
 fn of_flock_1_as_the_owner_is_said_what_is_known() {
     let sandbox = Sandbox::new();
-    let mut flock = Command::new("flock")
-        .args(["-n".as_ref(), sandbox.path().as_os_str(), "sh".as_ref(), "-c".as_ref()])
-        .arg("echo; read -r line")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    read_a_line(flock.stdout.as_mut().unwrap());
+    let mut flock = Program::start(
+        Command::new("flock")
+            .arg("-n")
+            .arg(sandbox.path())
+            .args(["-c", "echo locked; read -r line"]),
+    );
+    assert_eq!(flock.line(), "locked");
     assert_unproven(&sandbox, None, "no pid is recorded, as when flock(1) holds the lock");
-    drop(flock.stdin.take());
-    flock.wait().unwrap();
+    flock.end();
 
-    let script = r#"exec 9>"$0"; flock -n 9; echo $$ >&9; echo; read -r line"#;
-    let mut shell = Command::new("sh")
-        .args(["-c".as_ref(), script.as_ref(), sandbox.path().as_os_str()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    read_a_line(shell.stdout.as_mut().unwrap());
-    assert_holder(&sandbox, shell.id());
-    drop(shell.stdin.take());
-    shell.wait().unwrap();
-}
-
-fn read_a_line(output: &mut impl std::io::Read) {
-    let mut byte = [0];
-    output.read_exact(&mut byte).unwrap();
-    assert_eq!(byte, *b"\n");
+    let mut shell = shell_that_locks(&sandbox, "echo locked; read -r line");
+    assert_eq!(shell.line(), "locked");
+    assert_holder(&sandbox, shell.pid());
 }
 
 #[test]

@@ -327,8 +327,7 @@ fn an_owner_whose_record_was_overwritten_before_its_stamp_is_told() {
     let sandbox = Sandbox::new();
     let script = Bystander::new();
     let peer = Peer::without(&sandbox.path(), &["tmpfile"]);
-    let mut traced = require_traced!(Traced::new(peer));
-    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_utimensat));
+    let traced = require_traced!(Traced::before(peer, "try_lock", libc::SYS_utimensat));
     fs::write(sandbox.path(), record_of(script.pid())).unwrap();
     let mut owner = traced.go_on();
     assert_eq!(owner.answer(), "ok");

@@ -100,8 +100,8 @@ fn a_waiter_that_probes_a_removed_file_makes_nobody_else_see_a_lock() {
     let sandbox = Sandbox::new();
     let mut owner = Peer::holding(&sandbox.path());
     let probed_by_another = File::open(sandbox.path()).unwrap();
-    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
+    let traced =
+        require_traced!(Traced::before(Peer::at(&sandbox.path()), "try_lock", libc::SYS_flock));
 
     owner.must("unlock");
     probed_by_another.try_lock().unwrap();
@@ -113,13 +113,19 @@ fn a_waiter_that_probes_a_removed_file_makes_nobody_else_see_a_lock() {
 fn a_stale_file_that_was_replaced_before_its_removal_keeps_its_successor() {
     let sandbox = Sandbox::new();
     sandbox.plant(record_of(DEAD_PID));
-    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
+    let traced =
+        require_traced!(Traced::before(Peer::at(&sandbox.path()), "try_lock", libc::SYS_flock));
 
     let guard = sandbox.lock();
     let mut peer = traced.go_on();
     assert!(peer.answer().starts_with("Busy {"));
     guard.verify().unwrap();
+}
+
+/// Has a peer that was told `fork_in_a_thread_when_told` do so, and waits until it has.
+fn fork_now(sandbox: &Sandbox) {
+    File::options().write(true).open(sandbox.path().with_extension("tell")).unwrap();
+    File::open(sandbox.path().with_extension("forked")).unwrap();
 }
 
 #[test]
@@ -133,8 +139,7 @@ fn a_child_forked_in_the_middle_of_a_probe_keeps_no_kernel_lock() {
     let mut traced = require_traced!(Traced::new(peer));
     // It has the kernel lock of a file that it is about to find owned.
     assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_pread64));
-    File::options().write(true).open(sandbox.path().with_extension("tell")).unwrap();
-    File::open(sandbox.path().with_extension("forked")).unwrap();
+    fork_now(&sandbox);
     let mut peer = traced.go_on();
     assert!(peer.answer().starts_with("Busy {"));
 
@@ -149,12 +154,10 @@ fn a_child_forked_in_the_middle_of_a_creation_that_is_given_up_keeps_no_kernel_l
     let sandbox = Sandbox::new();
     let mut peer = Peer::without(&sandbox.path(), &["tmpfile"]);
     peer.must("fork_in_a_thread_when_told");
-    let mut traced = require_traced!(Traced::new(peer));
-    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
+    let traced = require_traced!(Traced::before(peer, "try_lock", libc::SYS_flock));
     // A script wrote its pid into the empty file and ended.
     sandbox.plant(record_of(DEAD_PID));
-    File::options().write(true).open(sandbox.path().with_extension("tell")).unwrap();
-    File::open(sandbox.path().with_extension("forked")).unwrap();
+    fork_now(&sandbox);
     let mut peer = traced.go_on();
     assert_eq!(peer.answer(), "ok");
     peer.must("unlock");
@@ -172,8 +175,7 @@ fn a_child_forked_in_the_middle_of_a_look_at_a_directory_keeps_no_kernel_lock_of
     assert!(traced.run_to("try_lock", |call| {
         std::mem::replace(&mut locked, call.number == libc::SYS_flock)
     }));
-    File::options().write(true).open(sandbox.path().with_extension("tell")).unwrap();
-    File::open(sandbox.path().with_extension("forked")).unwrap();
+    fork_now(&sandbox);
     let mut peer = traced.go_on();
     assert!(peer.answer().starts_with("NotAFile {"));
     File::open(sandbox.path()).unwrap().try_lock().unwrap();

@@ -9,6 +9,7 @@ pub mod example;
 #[cfg(feature = "tracing")]
 pub mod listener;
 pub mod process;
+pub mod program;
 pub mod refuse;
 #[cfg(feature = "retry")]
 pub mod waiting;

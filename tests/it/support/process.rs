@@ -2,7 +2,7 @@
 
 use std::process::Command;
 #[cfg(feature = "retry")]
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::{env, fs, thread};
 
 use nix::libc;
@@ -20,17 +20,12 @@ pub fn this_binary_again(test: &str) -> Command {
     command
 }
 
-/// Starts an ignored test in a process of its own.
-#[cfg(feature = "retry")]
-pub fn process(scenario: &str) -> Child {
-    this_binary_again(scenario).stdout(Stdio::piped()).spawn().unwrap()
-}
-
 /// Runs an ignored test in a process of its own.
 #[cfg(feature = "retry")]
 #[track_caller]
 pub fn must_succeed(scenario: &str) {
-    let output = process(scenario).wait_with_output().unwrap();
+    let mut command = this_binary_again(scenario);
+    let output = command.stderr(Stdio::inherit()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }

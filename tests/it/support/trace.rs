@@ -34,6 +34,13 @@ impl Traced {
         Some(Traced::stopped(peer, thread))
     }
 
+    /// Takes control of a peer, gives it a command, and stops it before the first such system call.
+    pub fn before(peer: Peer, command: &str, number: i64) -> Option<Traced> {
+        let mut traced = Traced::new(peer)?;
+        assert!(traced.run_to(command, |call| call.number == number), "there is none");
+        Some(traced)
+    }
+
     /// Takes control of the child that a peer has forked; `None` where tracing is forbidden.
     pub fn child_of(mut peer: Peer) -> Option<Traced> {
         let child = Pid::from_raw(peer.ask("pid_of_child").parse().unwrap());

@@ -33,7 +33,7 @@ class Peer:
     def __init__(self, path, setup=()):
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [IT, "peer::peer", "--exact", "--ignored", "--nocapture", "--test-threads=1"],
+            [IT, "support::peer::peer", "--exact", "--ignored", "--nocapture", "--test-threads=1"],
             env=dict(os.environ, PIDLOCKFILE_PEER_PATH=path),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, bufsize=0)
         self.buffer = b""

@@ -1,33 +1,24 @@
 //! Ending a wait from outside. What concerns the process as a whole runs in one of its own.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-use std::{env, fs, io, iter, thread};
+use std::{fs, io, thread};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, gettid};
+use nix::sys::signal::Signal;
 use pidlockfile::retry::{Attempt, CancelToken, GaveUp, RetryError, RetryPolicy};
 
 use crate::peer::Peer;
-use crate::sandbox::{Sandbox, require};
-use crate::trace::Traced;
-
-/// Longer than any test takes whose wait is ended, and short enough to see one fail.
-const LONG: Duration = Duration::from_secs(60);
-const SOON: Duration = Duration::from_secs(20);
-
-fn would_block() -> io::Error {
-    io::ErrorKind::WouldBlock.into()
-}
+use crate::sandbox::Sandbox;
+use crate::support::process::{forked, must_end_well, must_succeed, this_binary_again};
+use crate::support::program::Program;
+use crate::support::waiting::{LONG, SOON, quickest_end, sleep_undisturbed, would_block};
+use crate::trace::{Traced, require_traced};
 
 /// Waits for what never comes, in a single long sleep, unless `token` ends it.
 fn wait(token: &CancelToken, on_wait: impl FnMut(&Attempt<'_>)) -> RetryError<io::Error> {
@@ -47,24 +38,10 @@ fn is_readable(token: &CancelToken) -> bool {
     poll(&mut [PollFd::new(token.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).unwrap() == 1
 }
 
-/// Sleeps through `sleep`, and is not cancelled.
-fn sleep_undisturbed(token: &CancelToken, sleep: Duration) {
-    let policy = RetryPolicy::fixed(sleep).with_max_elapsed(sleep);
-    let error = policy.run().cancel_on(token).call(|| Err::<(), _>(would_block())).unwrap_err();
-    assert_eq!((error.reason, error.attempts), (GaveUp::Deadline, 2));
-    assert!(error.elapsed >= sleep);
-}
-
-/// What a traced peer does.
-pub fn wait_20_ms() {
-    sleep_undisturbed(&CancelToken::new().unwrap(), Duration::from_millis(20));
-}
-
 #[test]
 fn a_wait_is_one_system_call_and_no_busy_loop() {
-    let traced = Traced::new(Peer::at(&Sandbox::new().path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let mut polls = traced.unwrap().calls("wait_20_ms");
+    let mut polls =
+        require_traced!(Traced::new(Peer::at(&Sandbox::new().path()))).calls("wait_20_ms");
     polls.retain(|call| {
         // Where there is no poll(2), libc calls ppoll(2).
         #[cfg(target_arch = "x86_64")]
@@ -86,30 +63,6 @@ fn be_cancelled_by_a_thread(token: &CancelToken) {
         });
         assert_cancelled_in_its_sleep(&wait(token, |_| waits.send(()).unwrap()));
     });
-}
-
-/// The shortest time of twenty from cancelling a wait that is asleep to its end. The shortest, because
-/// the machine may be busy with other things; a wait that looked now and then would be slow each time.
-pub fn quickest_end(wait: impl Fn(&CancelToken, &dyn Fn()) + Sync) -> Duration {
-    let times = iter::repeat_with(|| {
-        let token = CancelToken::new().unwrap();
-        thread::scope(|scope| {
-            let (waits, it_waits) = mpsc::channel();
-            let (wait, token) = (&wait, &token);
-            let waiter = scope.spawn(move || {
-                wait(token, &|| waits.send(gettid()).unwrap());
-                Instant::now()
-            });
-            let stat = format!("/proc/self/task/{}/stat", it_waits.recv().unwrap());
-            while !fs::read_to_string(&stat).unwrap().contains(") S ") {
-                thread::yield_now();
-            }
-            let cancelled = Instant::now();
-            token.cancel();
-            waiter.join().unwrap().saturating_duration_since(cancelled)
-        })
-    });
-    times.take(20).min().unwrap()
 }
 
 #[test]
@@ -220,52 +173,14 @@ fn a_token_can_be_shared_between_threads() {
     check::<CancelToken>();
 }
 
-/// Runs an ignored test of this binary in a process of its own.
-pub fn process(scenario: &str) -> Child {
-    Command::new(env::current_exe().unwrap())
-        .args([scenario, "--exact", "--ignored", "--nocapture"])
-        .arg("--test-threads=1")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-#[track_caller]
-pub fn must_succeed(scenario: &str) {
-    let output = process(scenario).wait_with_output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-}
-
-/// Forks a child that runs `work`, which must not panic. The parent gets its pid.
-pub fn forked(work: impl FnOnce()) -> Pid {
-    // SAFETY: the process of a scenario has no thread that could hold a lock at this point.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Parent { child } => child,
-        ForkResult::Child => {
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-            // SAFETY: _exit has no preconditions. An exit would run the test harness a second time.
-            unsafe { libc::_exit(i32::from(result.is_err())) }
-        }
-    }
-}
-
-pub fn must_end_well(child: Pid) {
-    assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
-}
-
 #[test]
 fn a_sigterm_handler_ends_a_sleep() {
-    let mut waiter = process("cancel::waiter_with_a_sigterm_handler");
-    let mut lines = BufReader::new(waiter.stdout.take().unwrap());
-    let mut line = String::new();
-    while !line.ends_with("waiting\n") {
-        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "{line}");
-    }
-    kill(Pid::from_raw(waiter.id().cast_signed()), Signal::SIGTERM).unwrap();
-    lines.read_to_string(&mut line).unwrap();
-    let status = waiter.wait().unwrap();
-    assert!(status.success() && line.contains("1 passed"), "{status:?} {:?}", status.signal());
+    let mut waiter =
+        Program::start(&mut this_binary_again("cancel::waiter_with_a_sigterm_handler"));
+    while !waiter.line().ends_with("waiting") {}
+    waiter.signal(Signal::SIGTERM);
+    let (status, printed, _) = waiter.end();
+    assert!(status.success() && printed.concat().contains("1 passed"), "{status:?} {printed:?}");
 }
 
 #[test]

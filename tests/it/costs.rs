@@ -1,39 +1,9 @@
 //! What a lock costs, in system calls and allocations: a count shows a regression where a time may not.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use crate::peer::Peer;
-use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of, require};
+use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
+use crate::support::allocations::allocations;
 use crate::trace::{Traced, require_traced};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: all of it is left to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// How often `work` asks for memory, in this thread.
-pub fn allocations(work: impl FnOnce()) -> usize {
-    let before = ALLOCATIONS.get();
-    work();
-    ALLOCATIONS.get() - before
-}
 
 #[test]
 fn a_cycle_allocates_nothing() {
@@ -72,9 +42,7 @@ fn a_cycle_takes_at_most_13_system_calls() {
 fn a_refused_attempt_takes_at_most_5_system_calls() {
     let sandbox = Sandbox::new();
     let _guard = sandbox.lock();
-    let traced = Traced::new(Peer::at(&sandbox.path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let calls = traced.unwrap().calls("try_lock");
+    let calls = require_traced!(Traced::new(Peer::at(&sandbox.path()))).calls("try_lock");
     assert!(calls.len() <= 5, "{calls:?}");
 }
 
@@ -83,9 +51,7 @@ fn a_refused_attempt_on_a_pid_only_owner_takes_at_most_14_system_calls() {
     let sandbox = Sandbox::new();
     let owner = Bystander::new();
     sandbox.plant(record_of(owner.pid()));
-    let traced = Traced::new(Peer::at(&sandbox.path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let calls = traced.unwrap().calls("try_lock");
+    let calls = require_traced!(Traced::new(Peer::at(&sandbox.path()))).calls("try_lock");
     assert!(calls.len() <= 14, "{calls:?}");
 }
 
@@ -93,8 +59,6 @@ fn a_refused_attempt_on_a_pid_only_owner_takes_at_most_14_system_calls() {
 fn taking_over_a_stale_file_takes_at_most_18_system_calls() {
     let sandbox = Sandbox::new();
     sandbox.plant(record_of(DEAD_PID));
-    let traced = Traced::new(Peer::at(&sandbox.path()));
-    require!(traced.is_some(), "tracing is forbidden");
-    let calls = traced.unwrap().calls("try_lock");
+    let calls = require_traced!(Traced::new(Peer::at(&sandbox.path()))).calls("try_lock");
     assert!(calls.len() <= 18, "{} {calls:?}", calls.len());
 }

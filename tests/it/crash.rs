@@ -3,8 +3,7 @@
 use pidlockfile::Error;
 
 use crate::peer::Peer;
-use crate::sandbox::{Sandbox, record_of};
-use crate::schedule::{PUBLISHING, START};
+use crate::sandbox::{PUBLISHING, START, Sandbox, record_of};
 use crate::trace::{Traced, require_traced};
 
 #[test]
@@ -33,12 +32,8 @@ fn sigkill_before_any_system_call_of_try_lock_leaves_the_lock_free() {
             loop {
                 let sandbox = Sandbox::new();
                 start(&sandbox);
-                let mut successor = Peer::at(&sandbox.path());
-                let mut peer = Peer::at(&sandbox.path());
-                for call in *refused {
-                    peer.must(&format!("refuse {call}"));
-                    successor.must(&format!("refuse {call}"));
-                }
+                let mut successor = Peer::without(&sandbox.path(), refused);
+                let peer = Peer::without(&sandbox.path(), refused);
                 let mut traced = require_traced!(Traced::new(peer));
                 let in_the_middle = traced.run_to_nth("try_lock", killed);
                 traced.peer.kill();

@@ -4,10 +4,10 @@ use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
-use pidlockfile::{Error, Lockfile};
+use pidlockfile::Error;
 
 use crate::peer::Peer;
-use crate::sandbox::{Sandbox, record_of};
+use crate::sandbox::{Sandbox, lock_spinning, record_of};
 
 #[test]
 fn a_lock_is_taken_and_given_back() {
@@ -123,15 +123,4 @@ fn eight_processes_lose_no_count() {
     assert_eq!(fs::read_to_string(&counter).unwrap(), "800");
     fs::remove_file(counter).unwrap();
     sandbox.assert_free_and_clean();
-}
-
-/// Tries until it gets the lock; the deadline is the test's own.
-pub fn lock_spinning(lockfile: &Lockfile) -> pidlockfile::LockGuard {
-    loop {
-        match lockfile.try_lock() {
-            Ok(guard) => return guard,
-            Err(error) if error.is_temporary() => thread::yield_now(),
-            Err(error) => panic!("{error}"),
-        }
-    }
 }

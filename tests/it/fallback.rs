@@ -8,18 +8,14 @@ use nix::libc;
 
 use crate::ability::require_able;
 use crate::peer::Peer;
-use crate::sandbox::{Bystander, Sandbox, is_root, record_of, require};
-use crate::schedule::PUBLISHING;
+use crate::sandbox::{Bystander, PUBLISHING, Sandbox, is_root, record_of, require};
 use crate::trace::{Call, Traced, require_traced};
 
 #[test]
 fn every_way_of_publishing_gives_a_lock_and_leaves_nothing() {
     for refused in PUBLISHING {
         let sandbox = Sandbox::new();
-        let mut owner = Peer::at(&sandbox.path());
-        for call in *refused {
-            owner.must(&format!("refuse {call}"));
-        }
+        let mut owner = Peer::without(&sandbox.path(), refused);
         owner.must("try_lock");
         assert_eq!(sandbox.names(), ["test.pid"], "{refused:?}");
         assert_eq!(sandbox.record(), record_of(owner.pid()));
@@ -35,16 +31,13 @@ fn each_way_of_publishing_is_really_taken() {
     let ways = [&["link"][..], &["link", "link"], &["create"], &["link", "link", "create"]];
     for (refused, way) in PUBLISHING.iter().zip(ways) {
         let sandbox = Sandbox::new();
-        let mut peer = Peer::at(&sandbox.path());
-        for call in *refused {
-            peer.must(&format!("refuse {call}"));
-        }
+        let peer = Peer::without(&sandbox.path(), refused);
         let mut traced = require_traced!(Traced::new(peer));
         let mut taken = Vec::new();
         traced.run_to("try_lock", |call| {
             if call.number == libc::SYS_linkat {
                 taken.push("link");
-            } else if creates_exclusively(call) {
+            } else if call.creates_exclusively() {
                 taken.push("create");
             }
             false
@@ -66,16 +59,9 @@ fn a_process_without_proc_can_lock() {
     sandbox.assert_free_and_clean();
 }
 
-/// Whether this is the open(2) that creates the lock file under its name.
-pub fn creates_exclusively(call: &Call) -> bool {
-    call.number == libc::SYS_openat && call.argument(2) & libc::O_EXCL as u64 != 0
-}
-
 /// A peer that creates its file under its name.
 fn peer_without_tmpfile(sandbox: &Sandbox) -> Peer {
-    let mut peer = Peer::at(&sandbox.path());
-    peer.must("refuse tmpfile");
-    peer
+    Peer::without(&sandbox.path(), &["tmpfile"])
 }
 
 /// Stops a peer when it has created its file and not asked for its kernel lock yet.
@@ -140,7 +126,7 @@ fn a_created_file_that_is_being_looked_at_is_given_up() {
 fn a_lost_race_for_the_name_is_no_permanent_error_whatever_it_is_called() {
     let sandbox = Sandbox::new();
     let mut traced = require_traced!(Traced::new(peer_without_tmpfile(&sandbox)));
-    assert!(traced.run_to("try_lock", creates_exclusively));
+    assert!(traced.run_to("try_lock", Call::creates_exclusively));
     let owner = Peer::holding(&sandbox.path());
     traced.fail(Errno::EPERM);
     let answer = traced.go_on().answer();
@@ -148,7 +134,7 @@ fn a_lost_race_for_the_name_is_no_permanent_error_whatever_it_is_called() {
     drop(owner);
 
     let mut traced = require_traced!(Traced::new(peer_without_tmpfile(&sandbox)));
-    assert!(traced.run_to("try_lock", creates_exclusively));
+    assert!(traced.run_to("try_lock", Call::creates_exclusively));
     traced.fail(Errno::EPERM);
     let answer = traced.go_on().answer();
     assert!(answer.starts_with("Io { action: \"create\""), "{answer}");
@@ -167,8 +153,7 @@ fn the_directory_is_never_listed() {
 fn a_thread_with_descriptors_of_its_own_links_its_own_file() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.dir().join("stranger"), "somebody else's data").unwrap();
-    let mut peer = Peer::at(&sandbox.path());
-    peer.must("refuse link_by_empty_path");
+    let mut peer = Peer::without(&sandbox.path(), &["link_by_empty_path"]);
     peer.must("cycle_beside_a_stranger");
     assert_eq!(sandbox.names(), ["stranger"]);
 }

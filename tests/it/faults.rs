@@ -14,8 +14,11 @@ fn a_close_that_reports_an_error_keeps_no_lock_and_fails_no_release() {
     for errno in ERRORS {
         for release in ["unlock", "drop"] {
             let sandbox = Sandbox::new();
-            let mut traced = require_traced!(Traced::new(Peer::holding(&sandbox.path())));
-            assert!(traced.run_to(release, |call| call.number == libc::SYS_close));
+            let mut traced = require_traced!(Traced::before(
+                Peer::holding(&sandbox.path()),
+                release,
+                libc::SYS_close
+            ));
             traced.report(errno);
             let mut peer = traced.go_on();
             assert_eq!(peer.answer(), "ok", "{errno}");
@@ -30,8 +33,8 @@ fn a_close_of_a_stale_file_that_reports_an_error_changes_nothing() {
     for errno in ERRORS {
         let sandbox = Sandbox::new();
         sandbox.plant(record_of(DEAD_PID));
-        let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-        assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_close));
+        let mut traced =
+            require_traced!(Traced::before(Peer::at(&sandbox.path()), "try_lock", libc::SYS_close));
         traced.report(errno);
         let mut peer = traced.go_on();
         assert_eq!(peer.answer(), "ok", "{errno}");

@@ -7,9 +7,16 @@ use pidlockfile::Error;
 
 use crate::peer::Peer;
 use crate::sandbox::{Sandbox, require};
+use crate::support::program::Program;
 
 fn flock_is_installed() -> bool {
     Command::new("flock").arg("--version").stdout(Stdio::null()).status().is_ok()
+}
+
+/// `cat` ends when its input does, and until then flock(1) holds the lock.
+fn flock_until_told(sandbox: &Sandbox) -> Program {
+    let mut flock = Command::new("flock");
+    Program::start(flock.arg(sandbox.path()).args(["sh", "-c", "echo locked; cat"]))
 }
 
 #[test]
@@ -28,24 +35,13 @@ fn flock_1_is_refused_while_we_hold_the_lock() {
 fn we_are_refused_while_flock_1_holds_the_lock() {
     require!(flock_is_installed(), "flock(1) is not installed");
     let sandbox = Sandbox::new();
-    // `cat` ends when its input does, and until then `flock` holds the lock.
-    let mut flock = Command::new("flock")
-        .arg(sandbox.path())
-        .args(["sh", "-c", "echo locked; cat"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    let mut stdout = std::io::BufReader::new(flock.stdout.take().unwrap());
-    std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
-    assert_eq!(line, "locked\n");
+    let mut flock = flock_until_told(&sandbox);
+    assert_eq!(flock.line(), "locked");
     match sandbox.lockfile().try_lock() {
         Err(Error::Busy { pid: None, kernel_locked: true, .. }) => {}
         other => panic!("{other:?}"),
     }
-    drop(flock.stdin.take());
-    assert!(flock.wait().unwrap().success());
+    assert!(flock.end().0.success());
     sandbox.assert_free_and_clean();
 }
 
@@ -55,16 +51,10 @@ fn a_flock_1_that_waited_for_us_gets_a_file_without_a_name_and_keeps_nobody_out(
     require!(flock_is_installed(), "flock(1) is not installed");
     let sandbox = Sandbox::new();
     let mut owner = Peer::holding(&sandbox.path());
-    let mut flock = Command::new("flock")
-        .arg(sandbox.path())
-        .args(["sh", "-c", "echo locked; cat"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut flock = flock_until_told(&sandbox);
     // It waits once the kernel says so: `->` before the entry in /proc/locks is a waiter.
     let is_waiting = || {
-        let waiter = format!(" {} ", flock.id());
+        let waiter = format!(" {} ", flock.pid());
         let locks = std::fs::read_to_string("/proc/locks").unwrap();
         locks.lines().any(|line| line.contains("-> FLOCK") && line.contains(&waiter))
     };
@@ -72,14 +62,10 @@ fn a_flock_1_that_waited_for_us_gets_a_file_without_a_name_and_keeps_nobody_out(
         std::thread::yield_now();
     }
     owner.must("unlock");
-    let mut line = String::new();
-    let mut stdout = std::io::BufReader::new(flock.stdout.take().unwrap());
-    std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
-    assert_eq!(line, "locked\n");
+    assert_eq!(flock.line(), "locked");
     assert!(!sandbox.path().exists());
     sandbox.assert_free_and_clean();
-    drop(flock.stdin.take());
-    assert!(flock.wait().unwrap().success());
+    assert!(flock.end().0.success());
 }
 
 #[test]

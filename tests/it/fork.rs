@@ -1,14 +1,11 @@
 //! A forked child has a copy of the guard, and the lock stays its parent's until it adopts it.
 
-use std::{fs, thread};
-
 use nix::libc;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use pidlockfile::Error;
 
 use crate::peer::Peer;
 use crate::sandbox::{Sandbox, record_of};
+use crate::support::process::Survivor;
 use crate::trace::{Traced, require_traced};
 
 /// An owner that has forked, its sandbox, and the child's pid.
@@ -116,21 +113,6 @@ fn adopt_in_the_owner_itself_changes_nothing() {
     guard.adopt().unwrap();
     assert_eq!(sandbox.record(), record_of(std::process::id()));
     guard.unlock().unwrap();
-}
-
-/// A process that stays when the peer that forked it is gone. Dropping this kills it and waits for that.
-pub struct Survivor(pub u32);
-
-impl Drop for Survivor {
-    fn drop(&mut self) {
-        let pid = Pid::from_raw(self.0.cast_signed());
-        kill(pid, Signal::SIGKILL).unwrap();
-        // Nobody here may reap it: look until it is a zombie or gone.
-        let stat = format!("/proc/{pid}/stat");
-        while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
-            thread::yield_now();
-        }
-    }
 }
 
 /// A shorter record over a longer one would show a third pid.

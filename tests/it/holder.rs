@@ -2,62 +2,24 @@
 
 #[cfg(feature = "retry")]
 mod control;
-pub mod crowd;
+mod crowd;
 mod namespaces;
 mod schedule;
 mod visible;
-pub mod wait;
+mod wait;
 
-use std::fs::{self, File};
-use std::os::fd::IntoRawFd as _;
+use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use nix::libc;
-use pidlockfile::{Error, Holder, Lockfile};
+use pidlockfile::Error;
 
-use crate::fork::Survivor;
-use crate::leftover::plant_leftover;
 use crate::peer::Peer;
-use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
+use crate::sandbox::{Bystander, DEAD_PID, PUBLISHING, Sandbox, holder, record_of};
+use crate::support::process::Survivor;
+use crate::support::program::Program;
 use crate::trace::{Traced, require_traced};
-
-/// What a peer says to `holder`: a pid, `nobody` or the error.
-pub fn answer(lockfile: &Lockfile) -> String {
-    match lockfile.holder() {
-        Ok(Some(holder)) => holder.pid().to_string(),
-        Ok(None) => "nobody".to_owned(),
-        Err(error) => format!("{error:?}"),
-    }
-}
-
-/// What a peer does to `kill_holder`; it says as much as to `holder`.
-pub fn kill(lockfile: &Lockfile) -> String {
-    match lockfile.holder() {
-        Ok(Some(holder)) => {
-            holder.kill().unwrap();
-            holder.pid().to_string()
-        }
-        Ok(None) => "nobody".to_owned(),
-        Err(error) => format!("{error:?}"),
-    }
-}
-
-/// Takes the kernel lock through a file that is open for reading only.
-pub fn lock_for_reading(path: &Path, how: &str) {
-    let file = File::open(path).unwrap();
-    match how {
-        "shared" => file.lock_shared().unwrap(),
-        "exclusive" => file.lock().unwrap(),
-        _ => {}
-    }
-    let _for_good = file.into_raw_fd();
-}
-
-fn holder(lockfile: &Lockfile) -> Holder {
-    lockfile.holder().unwrap().expect("somebody holds the lock")
-}
 
 #[track_caller]
 fn assert_holder(sandbox: &Sandbox, pid: u32) {
@@ -79,12 +41,9 @@ fn assert_unproven(sandbox: &Sandbox, hint: Option<u32>, because: &str) {
 
 #[test]
 fn the_holder_is_the_process_that_took_the_lock() {
-    for refused in crate::schedule::PUBLISHING {
+    for refused in PUBLISHING {
         let sandbox = Sandbox::new();
-        let mut owner = Peer::at(&sandbox.path());
-        for call in *refused {
-            owner.must(&format!("refuse {call}"));
-        }
+        let mut owner = Peer::without(&sandbox.path(), refused);
         owner.must("try_lock");
         assert_holder(&sandbox, owner.pid());
         assert_eq!(owner.ask("holder"), owner.pid().to_string(), "asked by itself");
@@ -101,7 +60,7 @@ fn a_lock_that_nobody_holds_has_no_holder_and_is_left_as_it_is() {
         &|sandbox| sandbox.plant(record_of(DEAD_PID)),
         &|sandbox| sandbox.plant(""),
         &|sandbox| sandbox.plant("junk"),
-        &|sandbox| plant_leftover(&sandbox.path(), live.pid()),
+        &|sandbox| sandbox.plant_leftover(live.pid()),
         // Our own pid without a kernel lock is an earlier process's.
         &|sandbox| sandbox.plant(record_of(std::process::id())),
     ];
@@ -180,7 +139,7 @@ fn a_reader_is_not_taken_for_the_holder() {
     // A leftover, known to be one.
     let sandbox = Sandbox::new();
     let mut reader = Peer::at(&sandbox.path());
-    plant_leftover(&sandbox.path(), reader.pid());
+    sandbox.plant_leftover(reader.pid());
     reader.must("lock_for_reading shared");
     assert!(sandbox.lockfile().holder().unwrap().is_none());
 }
@@ -220,39 +179,29 @@ fn a_script_that_recorded_its_pid_is_named_as_a_hint() {
     assert!(by_kernel_lock.holder().unwrap().is_none());
 }
 
+/// A shell that takes the lock by flock(1), writes its pid, and goes on.
+fn shell_that_locks(sandbox: &Sandbox, and_then: &str) -> Program {
+    let script = format!(r#"exec 9>"$0"; flock -n 9; echo $$ >&9; {and_then}"#);
+    Program::start(Command::new("sh").args(["-c", &script]).arg(sandbox.path()))
+}
+
 /// `flock FILE COMMAND`, as scripts do it, and a shell that has both: the lock, and its pid in the file.
 #[test]
 fn of_flock_1_as_the_owner_is_said_what_is_known() {
     let sandbox = Sandbox::new();
-    let mut flock = Command::new("flock")
-        .args(["-n".as_ref(), sandbox.path().as_os_str(), "sh".as_ref(), "-c".as_ref()])
-        .arg("echo; read -r line")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    read_a_line(flock.stdout.as_mut().unwrap());
+    let mut flock = Program::start(
+        Command::new("flock")
+            .arg("-n")
+            .arg(sandbox.path())
+            .args(["-c", "echo locked; read -r line"]),
+    );
+    assert_eq!(flock.line(), "locked");
     assert_unproven(&sandbox, None, "no pid is recorded, as when flock(1) holds the lock");
-    drop(flock.stdin.take());
-    flock.wait().unwrap();
+    flock.end();
 
-    let script = r#"exec 9>"$0"; flock -n 9; echo $$ >&9; echo; read -r line"#;
-    let mut shell = Command::new("sh")
-        .args(["-c".as_ref(), script.as_ref(), sandbox.path().as_os_str()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    read_a_line(shell.stdout.as_mut().unwrap());
-    assert_holder(&sandbox, shell.id());
-    drop(shell.stdin.take());
-    shell.wait().unwrap();
-}
-
-fn read_a_line(output: &mut impl std::io::Read) {
-    let mut byte = [0];
-    output.read_exact(&mut byte).unwrap();
-    assert_eq!(byte, *b"\n");
+    let mut shell = shell_that_locks(&sandbox, "echo locked; read -r line");
+    assert_eq!(shell.line(), "locked");
+    assert_holder(&sandbox, shell.pid());
 }
 
 #[test]
@@ -260,7 +209,7 @@ fn an_attempt_that_looks_at_the_file_with_its_own_pid_is_not_taken_for_the_holde
     let sandbox = Sandbox::new();
     let peer = Peer::at(&sandbox.path());
     let pid = peer.pid();
-    plant_leftover(&sandbox.path(), pid);
+    sandbox.plant_leftover(pid);
     let mut attempt = require_traced!(Traced::new(peer));
     // It has the kernel lock of the stale file.
     assert!(attempt.run_to("try_lock", |call| call.number == libc::SYS_pread64));
@@ -294,11 +243,9 @@ fn an_owner_whose_first_thread_has_ended_is_found() {
 #[test]
 fn on_a_file_system_that_is_not_local_the_holder_is_found() {
     let sandbox = Sandbox::new();
-    let mut owner = Peer::at(&sandbox.path());
-    owner.must("refuse tmpfile");
+    let mut owner = Peer::without(&sandbox.path(), &["tmpfile"]);
     owner.must("try_lock");
-    let mut asker = Peer::at(&sandbox.path());
-    asker.must("refuse statfs");
+    let mut asker = Peer::without(&sandbox.path(), &["statfs"]);
     assert_eq!(asker.ask("holder"), owner.pid().to_string());
     // A second name of the same inode number is no proof there.
     fs::rename(sandbox.path(), sandbox.dir().join("other")).unwrap();

@@ -4,10 +4,10 @@
 //! flock(1) has its own module.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use nix::libc;
@@ -15,45 +15,7 @@ use pidlockfile::Error;
 
 use crate::peer::Peer;
 use crate::sandbox::{Sandbox, record_of, require};
-
-/// A program of another language that obeys commands as a [`Peer`] does.
-struct Foreign {
-    child: Child,
-    commands: ChildStdin,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Foreign {
-    fn start(command: &mut Command) -> Foreign {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let commands = child.stdin.take().unwrap();
-        let answers = BufReader::new(child.stdout.take().unwrap());
-        Foreign { child, commands, answers }
-    }
-
-    fn ask(&mut self, command: &str) -> String {
-        writeln!(self.commands, "{command}").unwrap();
-        let mut line = String::new();
-        assert_ne!(self.answers.read_line(&mut line).unwrap(), 0, "{command}: it ended");
-        line.trim_end().to_owned()
-    }
-
-    fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Foreign {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::support::program::Program;
 
 const GO_OK: &str = "<nil>";
 const GO_BUSY: &str = "Locked by other process";
@@ -83,8 +45,8 @@ fn build_go_program() -> Option<PathBuf> {
     status.is_ok_and(|status| status.success()).then_some(program)
 }
 
-fn go(sandbox: &Sandbox) -> Foreign {
-    Foreign::start(Command::new(go_program().unwrap()).arg(sandbox.path()))
+fn go(sandbox: &Sandbox) -> Program {
+    Program::start(Command::new(go_program().unwrap()).arg(sandbox.path()))
 }
 
 #[test]
@@ -133,8 +95,9 @@ fn we_take_over_what_the_go_package_leaves_when_it_is_killed() {
     let sandbox = Sandbox::new();
     let mut go = go(&sandbox);
     assert_eq!(go.ask("TryLock"), GO_OK);
-    go.kill();
-    assert_eq!(sandbox.record(), record_of(go.pid()));
+    let pid = go.pid();
+    drop(go);
+    assert_eq!(sandbox.record(), record_of(pid));
     sandbox.assert_free_and_clean();
 }
 
@@ -205,8 +168,8 @@ for line in sys.stdin:
 ";
 const FILELOCK_IS_MISSING: &str = "Python's filelock is not installed";
 
-fn python(sandbox: &Sandbox) -> Foreign {
-    Foreign::start(Command::new("python3").args(["-c", FILELOCK]).arg(sandbox.path()))
+fn python(sandbox: &Sandbox) -> Program {
+    Program::start(Command::new("python3").args(["-c", FILELOCK]).arg(sandbox.path()))
 }
 
 fn has_filelock() -> bool {

@@ -16,14 +16,6 @@ use crate::sandbox::{
 };
 use crate::trace::{Traced, require_traced};
 
-/// Plants what a process of ours with this pid leaves behind when it is killed.
-pub fn plant_leftover(path: &Path, pid: u32) {
-    fs::write(path, record_of(pid)).unwrap();
-    let time = UNIX_EPOCH + Duration::new(1_700_000_000, stamp_nanoseconds(pid));
-    let file = File::options().write(true).open(path).unwrap();
-    file.set_times(FileTimes::new().set_modified(time)).unwrap();
-}
-
 fn assert_taken_at_once(sandbox: &Sandbox) {
     sandbox.assert_free_and_clean();
 }
@@ -40,10 +32,7 @@ fn assert_honoured(sandbox: &Sandbox, owner: u32) {
 /// A copy of an owner's file, with its times or without them: no kernel lock, and the pid of a live process.
 fn copy_of_a_live_owners_file(sandbox: &Sandbox, refused: &[&str], preserve: bool) -> Peer {
     let original = sandbox.dir().join("original.pid");
-    let mut owner = Peer::at(&original);
-    for call in refused {
-        owner.must(&format!("refuse {call}"));
-    }
+    let mut owner = Peer::without(&original, refused);
     owner.must("try_lock");
     let mut cp = Command::new("cp");
     if preserve {
@@ -93,7 +82,7 @@ fn a_leftover_is_taken_from_pid_1_and_from_a_kernel_thread() {
     // kthreadd, where it shows.
     for pid in [1, 2] {
         let sandbox = Sandbox::new();
-        plant_leftover(&sandbox.path(), pid);
+        sandbox.plant_leftover(pid);
         assert_taken_at_once(&sandbox);
     }
 }
@@ -106,7 +95,7 @@ fn a_leftover_is_taken_from_a_process_of_another_user() {
     let sandbox = Sandbox::new();
     let mut stranger = Peer::at(&sandbox.path());
     stranger.must(&format!("become {OTHER_USER}"));
-    plant_leftover(&sandbox.path(), stranger.pid());
+    sandbox.plant_leftover(stranger.pid());
     assert_taken_at_once(&sandbox);
 }
 
@@ -116,7 +105,7 @@ fn a_leftover_is_taken_from_a_thread() {
     let sandbox = Sandbox::new();
     let mut stranger = Peer::at(&sandbox.path());
     let thread = stranger.ask("park_a_thread").parse().unwrap();
-    plant_leftover(&sandbox.path(), thread);
+    sandbox.plant_leftover(thread);
     assert_taken_at_once(&sandbox);
 }
 
@@ -216,7 +205,7 @@ fn a_program_that_has_the_pid_of_a_leftover_and_writes_it_again_is_honoured() {
     for write in WRITES {
         let sandbox = Sandbox::new();
         let script = Bystander::new();
-        plant_leftover(&sandbox.path(), script.pid());
+        sandbox.plant_leftover(script.pid());
         write(&sandbox.path(), &record_of(script.pid()));
         assert_honoured(&sandbox, script.pid());
     }
@@ -227,7 +216,7 @@ fn a_program_that_has_the_pid_of_a_leftover_and_writes_it_again_is_honoured() {
 fn the_stamp_of_one_pid_does_not_mark_the_record_of_another() {
     let sandbox = Sandbox::new();
     let script = Bystander::new();
-    plant_leftover(&sandbox.path(), script.pid() + 1);
+    sandbox.plant_leftover(script.pid() + 1);
     let file = File::open(sandbox.path()).unwrap();
     let modified = file.metadata().unwrap().modified().unwrap();
     fs::write(sandbox.path(), record_of(script.pid())).unwrap();
@@ -251,8 +240,7 @@ fn no_two_pids_share_a_stamp_and_none_is_a_whole_number_of_microseconds() {
 fn on_a_file_system_that_is_not_local_no_stamp_is_believed() {
     let sandbox = Sandbox::new();
     let owner = copy_of_a_live_owners_file(&sandbox, &[], true);
-    let mut peer = Peer::at(&sandbox.path());
-    peer.must("refuse statfs");
+    let mut peer = Peer::without(&sandbox.path(), &["statfs"]);
     let answer = peer.ask("try_lock");
     assert!(answer.starts_with("Busy {") && answer.contains("kernel_locked: false"), "{answer}");
     assert!(answer.contains(&owner.pid().to_string()), "{answer}");
@@ -338,10 +326,8 @@ fn an_owner_whose_record_was_overwritten_before_its_stamp_is_told() {
     require_able!(Stamps);
     let sandbox = Sandbox::new();
     let script = Bystander::new();
-    let mut peer = Peer::at(&sandbox.path());
-    peer.must("refuse tmpfile");
-    let mut traced = require_traced!(Traced::new(peer));
-    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_utimensat));
+    let peer = Peer::without(&sandbox.path(), &["tmpfile"]);
+    let traced = require_traced!(Traced::before(peer, "try_lock", libc::SYS_utimensat));
     fs::write(sandbox.path(), record_of(script.pid())).unwrap();
     let mut owner = traced.go_on();
     assert_eq!(owner.answer(), "ok");

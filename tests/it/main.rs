@@ -1,12 +1,9 @@
 //! The tests, a module for each behaviour. All go through the public API.
 
+mod support;
+use support::{ability, peer, sandbox, trace};
 #[cfg(feature = "retry")]
-mod example;
-mod ability;
-mod peer;
-mod refuse;
-mod sandbox;
-mod trace;
+use support::{example, refuse};
 
 mod agreement;
 #[cfg(feature = "retry")]
@@ -50,6 +47,7 @@ mod retry_tracing;
 mod rogue;
 mod schedule;
 mod stale;
+mod support_rooms;
 mod users;
 #[cfg(all(feature = "retry", target_os = "linux"))]
 mod wake;

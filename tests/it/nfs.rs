@@ -6,7 +6,6 @@ use nix::errno::Errno;
 use nix::libc;
 
 use crate::ability::require_able;
-use crate::fallback::creates_exclusively;
 use crate::peer::Peer;
 use crate::sandbox::{Sandbox, record_of};
 use crate::trace::{Call, Traced, require_traced};
@@ -21,8 +20,11 @@ fn a_file_that_must_be_writable_for_its_kernel_lock_is_opened_so() {
             if held {
                 holder.try_lock().unwrap();
             }
-            let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-            assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
+            let mut traced = require_traced!(Traced::before(
+                Peer::at(&sandbox.path()),
+                "try_lock",
+                libc::SYS_flock
+            ));
             traced.fail(errno);
             let answer = traced.go_on().answer();
             if held {
@@ -38,8 +40,8 @@ fn a_file_that_must_be_writable_for_its_kernel_lock_is_opened_so() {
 fn a_link_that_went_through_is_ours_although_the_name_is_said_to_be_taken() {
     require_able!(UnnamedFiles);
     let sandbox = Sandbox::new();
-    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_linkat));
+    let mut traced =
+        require_traced!(Traced::before(Peer::at(&sandbox.path()), "try_lock", libc::SYS_linkat));
     traced.report(Errno::EEXIST);
     let calls = traced.rest_of_calls();
     assert!(!calls.contains(&libc::SYS_flock), "it looked again: {calls:?}");
@@ -55,7 +57,7 @@ fn a_link_that_went_through_is_ours_although_the_name_is_said_to_be_taken() {
 fn a_creation_that_went_through_is_found_although_the_name_is_said_to_be_taken() {
     let sandbox = Sandbox::new();
     let mut traced = require_traced!(Traced::new(peer_elsewhere(&sandbox)));
-    assert!(traced.run_to("try_lock", creates_exclusively));
+    assert!(traced.run_to("try_lock", Call::creates_exclusively));
     traced.report(Errno::EEXIST);
     let mut peer = traced.go_on();
     assert_eq!(peer.answer(), "ok");
@@ -69,8 +71,8 @@ fn an_interrupted_call_is_made_again() {
     for call in [libc::SYS_flock, libc::SYS_pread64] {
         let sandbox = Sandbox::new();
         sandbox.plant("junk");
-        let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-        assert!(traced.run_to("try_lock", |next| next.number == call));
+        let mut traced =
+            require_traced!(Traced::before(Peer::at(&sandbox.path()), "try_lock", call));
         traced.fail(Errno::EINTR);
         assert_eq!(traced.go_on().answer(), "ok");
     }
@@ -83,8 +85,8 @@ fn a_file_that_went_after_the_open_is_looked_for_again() {
         for call in [libc::SYS_flock, libc::SYS_newfstatat, libc::SYS_pread64] {
             let sandbox = Sandbox::new();
             sandbox.plant("junk");
-            let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-            assert!(traced.run_to("try_lock", |next| next.number == call));
+            let mut traced =
+                require_traced!(Traced::before(Peer::at(&sandbox.path()), "try_lock", call));
             traced.fail(errno);
             assert_eq!(traced.go_on().answer(), "ok", "{errno} of {call}");
         }
@@ -97,8 +99,8 @@ fn a_file_that_went_before_its_owner_could_be_read_has_none() {
         for call in [libc::SYS_newfstatat, libc::SYS_pread64] {
             let sandbox = Sandbox::new();
             sandbox.plant(record_of(1));
-            let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-            assert!(traced.run_to("owner", |next| next.number == call));
+            let mut traced =
+                require_traced!(Traced::before(Peer::at(&sandbox.path()), "owner", call));
             traced.fail(errno);
             assert_eq!(traced.go_on().answer(), "None", "{errno} of {call}");
         }
@@ -110,8 +112,8 @@ fn a_created_file_that_went_before_its_kernel_lock_is_created_again() {
     for errno in [Errno::ESTALE, Errno::ENOENT] {
         for call in [libc::SYS_flock, libc::SYS_newfstatat] {
             let sandbox = Sandbox::new();
-            let mut traced = require_traced!(Traced::new(peer_elsewhere(&sandbox)));
-            assert!(traced.run_to("try_lock", |next| next.number == call));
+            let mut traced =
+                require_traced!(Traced::before(peer_elsewhere(&sandbox), "try_lock", call));
             traced.fail(errno);
             let mut peer = traced.go_on();
             assert_eq!(peer.answer(), "ok", "{errno} of {call}");
@@ -125,8 +127,8 @@ fn a_created_file_that_went_before_its_kernel_lock_is_created_again() {
 fn an_unlink_that_another_one_is_in_the_way_of_is_made_again() {
     let sandbox = Sandbox::new();
     sandbox.plant("junk");
-    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_unlink));
+    let mut traced =
+        require_traced!(Traced::before(Peer::at(&sandbox.path()), "try_lock", libc::SYS_unlink));
     traced.fail(Errno::EBUSY);
     assert_eq!(traced.go_on().answer(), "ok");
 }
@@ -136,8 +138,7 @@ fn an_unlink_that_another_one_is_in_the_way_of_is_made_again() {
 fn an_unlink_that_is_always_busy_is_a_permanent_error() {
     let sandbox = Sandbox::new();
     sandbox.plant("junk");
-    let mut peer = Peer::at(&sandbox.path());
-    peer.must("refuse unlink_busy");
+    let mut peer = Peer::without(&sandbox.path(), &["unlink_busy"]);
     let answer = peer.ask("try_lock");
     assert!(answer.starts_with("Io { action: \"remove the stale\""), "{answer}");
     assert!(answer.contains("ResourceBusy"), "{answer}");
@@ -147,8 +148,8 @@ fn an_unlink_that_is_always_busy_is_a_permanent_error() {
 fn a_file_whose_lease_is_being_revoked_is_looked_at_again() {
     let sandbox = Sandbox::new();
     sandbox.plant("junk");
-    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_openat));
+    let mut traced =
+        require_traced!(Traced::before(Peer::at(&sandbox.path()), "try_lock", libc::SYS_openat));
     traced.fail(Errno::EWOULDBLOCK);
     assert_eq!(traced.go_on().answer(), "ok");
 }
@@ -158,8 +159,8 @@ fn a_file_whose_lease_is_being_revoked_is_looked_at_again() {
 fn a_kernel_lock_that_is_refused_by_eacces_is_busy() {
     let sandbox = Sandbox::new();
     let owner = Peer::holding(&sandbox.path());
-    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_flock));
+    let mut traced =
+        require_traced!(Traced::before(Peer::at(&sandbox.path()), "try_lock", libc::SYS_flock));
     traced.fail(Errno::EACCES);
     let answer = traced.go_on().answer();
     assert!(answer.starts_with("Busy {") && answer.contains("kernel_locked: true"), "{answer}");
@@ -175,8 +176,11 @@ fn an_opened_file_that_may_not_be_read_is_busy() {
         if !held {
             owner.kill();
         }
-        let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-        assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_pread64));
+        let mut traced = require_traced!(Traced::before(
+            Peer::at(&sandbox.path()),
+            "try_lock",
+            libc::SYS_pread64
+        ));
         traced.fail(Errno::EACCES);
         let answer = traced.go_on().answer();
         assert!(answer.starts_with("Busy {") && answer.contains("pid: None"), "{answer}");
@@ -208,10 +212,7 @@ fn a_name_that_leads_to_a_removed_file_again_and_again_is_looked_up_in_its_direc
 
 /// A peer on a file system that has no `O_TMPFILE` and is not known to be local.
 fn peer_elsewhere(sandbox: &Sandbox) -> Peer {
-    let mut peer = Peer::at(&sandbox.path());
-    peer.must("refuse tmpfile");
-    peer.must("refuse statfs");
-    peer
+    Peer::without(&sandbox.path(), &["tmpfile", "statfs"])
 }
 
 /// NFS and FUSE rename an open file out of the way when it is removed. Its link count stays 1, and its inode
@@ -221,8 +222,8 @@ fn a_file_that_was_renamed_out_of_the_way_is_not_taken_for_the_one_at_the_path()
     require_able!(HardLinks);
     let sandbox = Sandbox::new();
     sandbox.plant("junk");
-    let mut traced = require_traced!(Traced::new(peer_elsewhere(&sandbox)));
-    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_pread64));
+    let mut traced =
+        require_traced!(Traced::before(peer_elsewhere(&sandbox), "try_lock", libc::SYS_pread64));
     let renamed = sandbox.dir().join(".nfs0001");
     fs::rename(sandbox.path(), &renamed).unwrap();
     fs::hard_link(&renamed, sandbox.path()).unwrap();
@@ -265,8 +266,8 @@ fn a_name_is_looked_up_in_its_directory_before_it_is_removed() {
 fn a_file_that_another_client_replaced_is_not_removed() {
     let sandbox = Sandbox::new();
     sandbox.plant("junk");
-    let mut traced = require_traced!(Traced::new(peer_elsewhere(&sandbox)));
-    assert!(traced.run_to("try_lock", |next| next.number == libc::SYS_pread64));
+    let traced =
+        require_traced!(Traced::before(peer_elsewhere(&sandbox), "try_lock", libc::SYS_pread64));
     let owner = {
         // The kernel of this client knows nothing of it: the name moves away and comes back.
         let away = sandbox.dir().join("away");
@@ -283,8 +284,8 @@ fn an_owner_that_goes_between_its_lookup_and_its_open_is_looked_for_again() {
     for errno in [Errno::ESTALE, Errno::EWOULDBLOCK] {
         let sandbox = Sandbox::new();
         sandbox.plant(record_of(1));
-        let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-        assert!(traced.run_to("owner", |next| next.number == libc::SYS_openat));
+        let mut traced =
+            require_traced!(Traced::before(Peer::at(&sandbox.path()), "owner", libc::SYS_openat));
         traced.fail(errno);
         assert_eq!(traced.go_on().answer(), "Some(1)", "{errno}");
     }
@@ -308,8 +309,8 @@ fn a_directory_whose_handle_is_stale_is_a_permanent_error() {
 #[test]
 fn a_file_that_goes_between_its_lookup_and_its_open_is_looked_for_again() {
     let sandbox = Sandbox::new();
-    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_openat));
+    let mut traced =
+        require_traced!(Traced::before(Peer::at(&sandbox.path()), "try_lock", libc::SYS_openat));
     traced.fail(Errno::ESTALE);
     assert_eq!(traced.go_on().answer(), "ok");
 }
@@ -317,8 +318,8 @@ fn a_file_that_goes_between_its_lookup_and_its_open_is_looked_for_again() {
 #[test]
 fn an_interrupted_removal_is_made_again() {
     let sandbox = Sandbox::new();
-    let mut traced = require_traced!(Traced::new(Peer::holding(&sandbox.path())));
-    assert!(traced.run_to("unlock", |next| next.number == libc::SYS_unlink));
+    let mut traced =
+        require_traced!(Traced::before(Peer::holding(&sandbox.path()), "unlock", libc::SYS_unlink));
     traced.fail(Errno::EINTR);
     assert_eq!(traced.go_on().answer(), "ok");
     sandbox.assert_free_and_clean();

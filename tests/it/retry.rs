@@ -10,39 +10,19 @@ use std::time::{Duration, Instant};
 use std::{fs, io, iter, process, thread};
 
 use nix::libc;
+use pidlockfile::Error;
 use pidlockfile::retry::{
     Again, Attempt, CancelToken, GaveUp, Jitter, RetryError, RetryPolicy, Temporary, TryLock,
     acquire_with_retry,
 };
-use pidlockfile::{Error, LockGuard, Lockfile};
 
-use crate::costs::allocations;
 use crate::peer::Peer;
 use crate::sandbox::{Bystander, Sandbox, record_of};
+use crate::support::allocations::allocations;
+use crate::support::waiting::{LONG, would_block};
 use crate::trace::{Traced, require_traced};
 
 const MS: Duration = Duration::from_millis(1);
-
-/// Longer than any test takes whose sleep ends early, and short enough to see one fail.
-const LONG: Duration = Duration::from_secs(60);
-pub const SOON: Duration = Duration::from_secs(20);
-
-/// A policy that makes a second attempt when a test has long failed.
-pub fn long_sleep() -> RetryPolicy {
-    RetryPolicy::fixed(LONG).with_max_elapsed(LONG)
-}
-
-/// Waits for the lock in a sleep that only news of the lock can have ended.
-pub fn long_wait(lockfile: &Lockfile, on_wait: impl FnMut(&Attempt<'_>)) -> LockGuard {
-    let started = Instant::now();
-    let guard = long_sleep().run().on_wait(on_wait).acquire(lockfile).unwrap();
-    assert!(started.elapsed() < SOON, "it slept to the end");
-    guard
-}
-
-fn would_block() -> io::Error {
-    io::ErrorKind::WouldBlock.into()
-}
 
 fn denied() -> io::Error {
     io::ErrorKind::PermissionDenied.into()

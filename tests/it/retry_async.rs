@@ -11,18 +11,10 @@ use pidlockfile::retry::{CancelToken, GaveUp, RetryPolicy, acquire_with_retry_as
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::cancel::quickest_end;
 use crate::sandbox::Sandbox;
+use crate::support::waiting::{LONG, SOON, quickest_end, would_block};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Longer than any test takes whose wait is ended, and short enough to see one fail.
-const LONG: Duration = Duration::from_secs(60);
-const SOON: Duration = Duration::from_secs(20);
-
-fn would_block() -> io::Error {
-    io::ErrorKind::WouldBlock.into()
-}
-
 #[tokio::test(start_paused = true)]
 async fn attempts_are_made_to_the_second() {
     let started = Instant::now();

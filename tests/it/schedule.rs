@@ -9,16 +9,8 @@ use pidlockfile::Error;
 
 use crate::ability::require_able;
 use crate::peer::Peer;
-use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
+use crate::sandbox::{Bystander, DEAD_PID, PUBLISHING, START, Sandbox, record_of};
 use crate::trace::{Traced, require_traced};
-
-/// What a process may find at the path, without an owner.
-pub const START: &[fn(&Sandbox)] =
-    &[|_| (), |sandbox| sandbox.plant(record_of(DEAD_PID)), |sandbox| sandbox.plant("junk")];
-
-/// What the kernel or the file system refuses, and so each way of publishing.
-pub const PUBLISHING: &[&[&str]] =
-    &[&[], &["link_by_empty_path"], &["tmpfile"], &["link_by_empty_path", "link_by_proc"]];
 
 /// Runs `test` with a peer stopped before each system call of `try_lock`: from each start, for each way
 /// of publishing.
@@ -28,10 +20,7 @@ fn at_each_call_of_try_lock(test: impl Fn(&Sandbox, Traced, &str)) {
             for nth in 0.. {
                 let sandbox = Sandbox::new();
                 plant(&sandbox);
-                let mut peer = Peer::at(&sandbox.path());
-                for call in *refused {
-                    peer.must(&format!("refuse {call}"));
-                }
+                let peer = Peer::without(&sandbox.path(), refused);
                 let mut traced = require_traced!(Traced::new(peer));
                 if !traced.run_to_nth("try_lock", nth) {
                     assert!(nth >= 6, "only {nth} system calls were seen");
@@ -111,8 +100,8 @@ fn a_waiter_that_probes_a_removed_file_makes_nobody_else_see_a_lock() {
     let sandbox = Sandbox::new();
     let mut owner = Peer::holding(&sandbox.path());
     let probed_by_another = File::open(sandbox.path()).unwrap();
-    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
+    let traced =
+        require_traced!(Traced::before(Peer::at(&sandbox.path()), "try_lock", libc::SYS_flock));
 
     owner.must("unlock");
     probed_by_another.try_lock().unwrap();
@@ -124,13 +113,19 @@ fn a_waiter_that_probes_a_removed_file_makes_nobody_else_see_a_lock() {
 fn a_stale_file_that_was_replaced_before_its_removal_keeps_its_successor() {
     let sandbox = Sandbox::new();
     sandbox.plant(record_of(DEAD_PID));
-    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
+    let traced =
+        require_traced!(Traced::before(Peer::at(&sandbox.path()), "try_lock", libc::SYS_flock));
 
     let guard = sandbox.lock();
     let mut peer = traced.go_on();
     assert!(peer.answer().starts_with("Busy {"));
     guard.verify().unwrap();
+}
+
+/// Has a peer that was told `fork_in_a_thread_when_told` do so, and waits until it has.
+fn fork_now(sandbox: &Sandbox) {
+    File::options().write(true).open(sandbox.path().with_extension("tell")).unwrap();
+    File::open(sandbox.path().with_extension("forked")).unwrap();
 }
 
 #[test]
@@ -144,8 +139,7 @@ fn a_child_forked_in_the_middle_of_a_probe_keeps_no_kernel_lock() {
     let mut traced = require_traced!(Traced::new(peer));
     // It has the kernel lock of a file that it is about to find owned.
     assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_pread64));
-    File::options().write(true).open(sandbox.path().with_extension("tell")).unwrap();
-    File::open(sandbox.path().with_extension("forked")).unwrap();
+    fork_now(&sandbox);
     let mut peer = traced.go_on();
     assert!(peer.answer().starts_with("Busy {"));
 
@@ -158,15 +152,12 @@ fn a_child_forked_in_the_middle_of_a_probe_keeps_no_kernel_lock() {
 fn a_child_forked_in_the_middle_of_a_creation_that_is_given_up_keeps_no_kernel_lock() {
     require_able!(Fifos);
     let sandbox = Sandbox::new();
-    let mut peer = Peer::at(&sandbox.path());
-    peer.must("refuse tmpfile");
+    let mut peer = Peer::without(&sandbox.path(), &["tmpfile"]);
     peer.must("fork_in_a_thread_when_told");
-    let mut traced = require_traced!(Traced::new(peer));
-    assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
+    let traced = require_traced!(Traced::before(peer, "try_lock", libc::SYS_flock));
     // A script wrote its pid into the empty file and ended.
     sandbox.plant(record_of(DEAD_PID));
-    File::options().write(true).open(sandbox.path().with_extension("tell")).unwrap();
-    File::open(sandbox.path().with_extension("forked")).unwrap();
+    fork_now(&sandbox);
     let mut peer = traced.go_on();
     assert_eq!(peer.answer(), "ok");
     peer.must("unlock");
@@ -184,8 +175,7 @@ fn a_child_forked_in_the_middle_of_a_look_at_a_directory_keeps_no_kernel_lock_of
     assert!(traced.run_to("try_lock", |call| {
         std::mem::replace(&mut locked, call.number == libc::SYS_flock)
     }));
-    File::options().write(true).open(sandbox.path().with_extension("tell")).unwrap();
-    File::open(sandbox.path().with_extension("forked")).unwrap();
+    fork_now(&sandbox);
     let mut peer = traced.go_on();
     assert!(peer.answer().starts_with("NotAFile {"));
     File::open(sandbox.path()).unwrap().try_lock().unwrap();

@@ -9,16 +9,17 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::libc;
 use nix::unistd::gettid;
 use pidlockfile::retry::{Attempt, CancelToken, GaveUp, Jitter, RetryPolicy, TryLock, Watch};
 use pidlockfile::{LockGuard, Lockfile};
 
-use crate::cancel::{forked, must_end_well, must_succeed, quickest_end};
 use crate::peer::Peer;
 use crate::refuse::refuse;
-use crate::retry::{SOON, long_sleep, long_wait};
 use crate::sandbox::{Bystander, Sandbox, record_of, set_mode};
+use crate::support::process::{await_sleep_of, exit_at_once, forked, must_end_well, must_succeed};
+#[cfg(feature = "tokio")]
+use crate::support::waiting::runtime;
+use crate::support::waiting::{SOON, long_sleep, long_wait, quickest_end};
 
 mod calls;
 mod scarce;
@@ -33,10 +34,9 @@ const TWINS: &[Wait] = &[
     |lockfile, hook| long_wait(lockfile, hook),
     #[cfg(feature = "tokio")]
     |lockfile, hook| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let started = Instant::now();
         let guard =
-            runtime.block_on(long_sleep().run().on_wait(hook).acquire_async(lockfile)).unwrap();
+            runtime().block_on(long_sleep().run().on_wait(hook).acquire_async(lockfile)).unwrap();
         assert!(started.elapsed() < SOON, "it slept to the end");
         guard
     },
@@ -69,10 +69,7 @@ fn assert_wakes<T, R>(begin: impl Fn(&Sandbox) -> T, happen: impl Fn(&Sandbox, T
                 .unlock()
                 .unwrap();
             });
-            let stat = format!("/proc/self/task/{}/stat", it_waits.recv().unwrap());
-            while !fs::read_to_string(&stat).unwrap().contains(") S ") {
-                thread::yield_now();
-            }
+            await_sleep_of(it_waits.recv().unwrap());
             let _rest = happen(&sandbox, busy);
             waiter.join().unwrap();
         });
@@ -263,8 +260,7 @@ fn news_that_never_ends_makes_nobody_spin() {
     assert_few(policy.run().acquire(&lock).unwrap_err().attempts);
     #[cfg(feature = "tokio")]
     {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let error = runtime.block_on(policy.run().acquire_async(&lock)).unwrap_err();
+        let error = runtime().block_on(policy.run().acquire_async(&lock)).unwrap_err();
         assert_few(error.attempts);
     }
 }
@@ -416,7 +412,7 @@ fn process_without_inotify() {
     wait(&mut held);
     #[cfg(feature = "tracing")]
     {
-        let heard = crate::retry_tracing::heard_while(|| wait(&mut held));
+        let heard = crate::support::listener::heard_while(|| wait(&mut held));
         assert!(
             heard.iter().any(|line| line.starts_with("DEBUG no events of the lock error=")),
             "{heard:?}"
@@ -429,8 +425,7 @@ fn without_pidfds_a_release_and_a_killed_owner_are_news_all_the_same() {
     for end in [Peer::kill as fn(&mut Peer), |owner| owner.must("unlock")] {
         let sandbox = Sandbox::new();
         let mut owner = Peer::holding(&sandbox.path());
-        let mut waiter = Peer::at(&sandbox.path());
-        waiter.must("refuse pidfd");
+        let mut waiter = Peer::without(&sandbox.path(), &["pidfd"]);
         waiter.tell("wait_aloud");
         assert_eq!(waiter.answer(), "waiting");
         end(&mut owner);
@@ -520,8 +515,7 @@ fn process_that_forks_in_the_middle_of_a_wait() {
     if is_child.get() {
         std::mem::forget(owner);
         drop(guard);
-        // SAFETY: _exit has no preconditions.
-        unsafe { libc::_exit(0) }
+        exit_at_once(0)
     }
     guard.unlock().unwrap();
     must_end_well(child.unwrap());
@@ -636,11 +630,9 @@ fn a_watched_sleep_ends_as_soon_as_it_is_cancelled() {
     #[cfg(feature = "tokio")]
     {
         let quickest = quickest_end(|token: &CancelToken, waits: &dyn Fn()| {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let policy = long_sleep();
             let run = policy.run().on_wait(|_| waits()).cancel_on(token);
-            let error = runtime.block_on(run.acquire_async(&lockfile)).unwrap_err();
+            let error = runtime().block_on(run.acquire_async(&lockfile)).unwrap_err();
             assert_eq!(error.reason, GaveUp::Cancelled);
         });
         assert!(quickest < 5 * MS, "{quickest:?}");

@@ -15,9 +15,9 @@ mod verdict;
 mod witness;
 mod worker;
 
-#[path = "../it/refuse.rs"]
+#[path = "../it/support/refuse.rs"]
 mod refuse;
-#[path = "../it/sandbox.rs"]
+#[path = "../it/support/sandbox.rs"]
 #[allow(dead_code, reason = "the other test crate needs more of it")]
 mod sandbox;
 

@@ -1,12 +1,12 @@
 //! examples/control.rs as a process: what it says, what it does, and its exit status.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use crate::example;
-use crate::holder::{owner_with_a_child_that_stays, read_a_line};
+use crate::holder::{owner_with_a_child_that_stays, shell_that_locks};
 use crate::peer::Peer;
 use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
+use crate::support::program::Program;
 
 /// Its exit status, and all that it says.
 fn control(path: &Path, arguments: &[&str]) -> (i32, String) {
@@ -44,14 +44,11 @@ fn the_status_is_that_of_the_lsb() {
 #[test]
 fn a_daemon_that_handles_sigterm_is_stopped() {
     let sandbox = Sandbox::new();
-    let mut daemon =
-        example::command("daemon").arg(sandbox.path()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = [0; 7];
-    std::io::Read::read_exact(daemon.stdout.as_mut().unwrap(), &mut line).unwrap();
-    assert_eq!(line, *b"working");
-    let sent = format!("sent SIGTERM to process {}", daemon.id());
+    let mut daemon = Program::start(example::command("daemon").arg(sandbox.path()));
+    assert_eq!(daemon.line(), format!("working as process {}", daemon.pid()));
+    let sent = format!("sent SIGTERM to process {}", daemon.pid());
     assert_says(&sandbox, &["stop"], 0, &[&sent, "and the lock is free"]);
-    assert!(daemon.wait().unwrap().success());
+    assert!(daemon.end().0.success());
     assert_says(&sandbox, &["stop"], 0, &["nobody holds"]);
 }
 
@@ -87,21 +84,16 @@ fn a_daemon_that_re_execs_on_sigterm_has_released_the_lock_and_still_runs() {
 #[test]
 fn a_daemon_that_takes_its_lock_along_when_it_re_execs_is_still_the_holder() {
     let sandbox = Sandbox::new();
-    let script = r#"exec 9>"$0"; flock -n 9; echo $$ >&9
-        trap 'exec sh -c "trap \"\" TERM; echo; echo; read -r line"' TERM
-        echo; while :; do read -r line; done"#;
-    let mut shell = Command::new("sh")
-        .args(["-c".as_ref(), script.as_ref(), sandbox.path().as_os_str()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    read_a_line(shell.stdout.as_mut().unwrap());
-    let still = format!("process {} still holds", shell.id());
+    let mut shell = shell_that_locks(
+        &sandbox,
+        r#"trap 'exec sh -c "trap \"\" TERM; echo again; read -r line"' TERM
+        echo locked; while :; do read -r line; done"#,
+    );
+    assert_eq!(shell.line(), "locked");
+    let still = format!("process {} still holds", shell.pid());
     assert_says(&sandbox, &["stop", "-w", "0.5"], 1, &[&still]);
-    read_a_line(shell.stdout.as_mut().unwrap());
+    assert_eq!(shell.line(), "again");
     assert_says(&sandbox, &["stop", "-k", "-w", "0.5"], 0, &["has ended, and the lock is free"]);
-    shell.wait().unwrap();
 }
 
 #[test]

@@ -106,8 +106,8 @@ fn an_adoption_before_the_look_at_the_parent_shows_the_child() {
     let sandbox = Sandbox::new();
     let mut owner = Peer::holding(&sandbox.path());
     owner.must("fork");
-    let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
-    assert!(traced.run_to("holder", |call| call.number == libc::SYS_statx));
+    let traced =
+        require_traced!(Traced::before(Peer::at(&sandbox.path()), "holder", libc::SYS_statx));
     owner.must("child adopt");
     assert_eq!(traced.go_on().answer(), owner.ask("pid_of_child"));
 }

@@ -1,56 +1,14 @@
 //! Signals to the holder, and waiting for its end.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::libc;
-use nix::sys::pthread::{pthread_kill, pthread_self};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use pidlockfile::{Holder, Lockfile};
+use nix::sys::signal::Signal;
+use pidlockfile::Holder;
 
-use crate::holder::holder;
 use crate::peer::Peer;
-use crate::sandbox::{OTHER_USER, Sandbox, is_root, require};
+use crate::sandbox::{OTHER_USER, Sandbox, holder, is_root, require};
 
 const LONG: Option<Duration> = Some(Duration::from_secs(60));
-
-/// Asks for the holder with all privileges, and ends it with those that are left after `change`.
-pub fn signal_after(lockfile: &Lockfile, change: impl FnOnce()) -> String {
-    let holder = holder(lockfile);
-    change();
-    match holder.terminate() {
-        Ok(()) => "ok".to_owned(),
-        Err(error) => format!("{error:?}"),
-    }
-}
-
-/// Waits for the holder while signals come, to this very thread.
-pub fn wait_among_signals(lockfile: &Lockfile) {
-    static HANDLED: AtomicU32 = AtomicU32::new(0);
-    extern "C" fn count(_: libc::c_int) {
-        HANDLED.fetch_add(1, Ordering::SeqCst);
-    }
-    let action = SigAction::new(SigHandler::Handler(count), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler adds to a number.
-    unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
-    let (waiter, over) = (pthread_self(), AtomicBool::new(false));
-    let limit = Duration::from_millis(100);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::SeqCst) {
-                pthread_kill(waiter, Signal::SIGUSR1).unwrap();
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        });
-        let started = Instant::now();
-        let ended = holder(lockfile).wait(Some(limit));
-        let elapsed = started.elapsed();
-        over.store(true, Ordering::SeqCst);
-        assert!(!ended.unwrap());
-        assert!(elapsed >= limit);
-        assert!(HANDLED.load(Ordering::SeqCst) > 0);
-    });
-}
 
 #[test]
 fn signals_reach_the_holder_and_a_wait_ends_with_it() {
@@ -133,7 +91,7 @@ fn an_async_wait_needs_no_driver_of_the_runtime() {
     let holder = holder(&sandbox.lockfile());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let limit = Duration::from_millis(20);
-    let started = Instant::now();
+    let started = std::time::Instant::now();
     assert!(!runtime.block_on(holder.wait_async(Some(limit))).unwrap());
     assert!(started.elapsed() >= limit);
     // A wait that is dropped keeps no thread, for which the end of the runtime would wait.

@@ -12,10 +12,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pidlockfile::retry::RetryPolicy;
 
 use super::MS;
-use crate::cancel::must_succeed;
 use crate::peer::Peer;
-use crate::retry::long_wait;
 use crate::sandbox::Sandbox;
+use crate::support::process::must_succeed;
+use crate::support::waiting::long_wait;
 
 /// The numbers of the inotify descriptors of this thread.
 fn inotify_descriptors() -> Vec<RawFd> {

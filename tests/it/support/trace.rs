@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::peer::Peer;
+use crate::support::peer::Peer;
 
 /// A peer whose system calls are watched.
 ///
@@ -32,6 +32,13 @@ impl Traced {
         let thread = peer.ask("traceme").parse().ok().map(Pid::from_raw)?;
         peer.traced_thread = Some(thread);
         Some(Traced::stopped(peer, thread))
+    }
+
+    /// Takes control of a peer, gives it a command, and stops it before the first such system call.
+    pub fn before(peer: Peer, command: &str, number: i64) -> Option<Traced> {
+        let mut traced = Traced::new(peer)?;
+        assert!(traced.run_to(command, |call| call.number == number), "there is none");
+        Some(traced)
     }
 
     /// Takes control of the child that a peer has forked; `None` where tracing is forbidden.
@@ -216,6 +223,11 @@ impl Call {
         Duration::from_secs(word(0)) + Duration::from_nanos(word(8))
     }
 
+    /// Whether this is the open(2) that creates the lock file under its name.
+    pub fn creates_exclusively(&self) -> bool {
+        self.number == libc::SYS_openat && self.argument(2) & libc::O_EXCL as u64 != 0
+    }
+
     fn reads_a_command(&self) -> bool {
         self.number == libc::SYS_read
     }
@@ -240,7 +252,7 @@ pub fn wait_for(thread: Pid) -> nix::Result<WaitStatus> {
 macro_rules! require_traced {
     ($traced:expr) => {{
         let traced = $traced;
-        $crate::sandbox::require!(traced.is_some(), "tracing is forbidden");
+        $crate::support::sandbox::require!(traced.is_some(), "tracing is forbidden");
         traced.unwrap()
     }};
 }

@@ -1,13 +1,14 @@
 //! A directory of its own for each test, and what the tests ask of it.
 
-use std::io::Write as _;
+use std::fs::{File, FileTimes};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::{env, fs};
+use std::time::{Duration, UNIX_EPOCH};
+use std::{env, fs, thread};
 
 use nix::unistd::Uid;
-use pidlockfile::{LockGuard, Lockfile};
+use pidlockfile::{Holder, LockGuard, Lockfile};
 use tempfile::TempDir;
 
 /// More than any pid: `/proc/sys/kernel/pid_max` is at most 2^22.
@@ -15,6 +16,14 @@ pub const DEAD_PID: u32 = 2_000_000_000;
 
 /// A user without privileges: `nobody`.
 pub const OTHER_USER: u32 = 65534;
+
+/// What a process may find at the path, without an owner.
+pub const START: &[fn(&Sandbox)] =
+    &[|_| (), |sandbox| sandbox.plant(record_of(DEAD_PID)), |sandbox| sandbox.plant("junk")];
+
+/// What the kernel or the file system refuses, and so each way of publishing.
+pub const PUBLISHING: &[&[&str]] =
+    &[&[], &["link_by_empty_path"], &["tmpfile"], &["link_by_empty_path", "link_by_proc"]];
 
 /// Where the tests have their files: `PIDLOCKFILE_TEST_DIR`, on the file system under test, or as always.
 pub fn test_dir() -> PathBuf {
@@ -47,7 +56,7 @@ impl Sandbox {
     }
 
     /// Takes the lock in this process. Where its kernel lock must be free again at a known moment, a
-    /// [`Peer`](crate::peer::Peer) holds it: a test that starts a process just now copies our files into
+    /// [`Peer`](crate::support::peer::Peer) holds it: a test that starts a process just now copies our files into
     /// it until execve(2).
     pub fn lock(&self) -> LockGuard {
         self.lockfile().try_lock().unwrap()
@@ -56,6 +65,14 @@ impl Sandbox {
     /// Plants a lock file that nobody holds.
     pub fn plant(&self, record: impl AsRef<[u8]>) {
         fs::write(self.path(), record).unwrap();
+    }
+
+    /// Plants what a process of ours with this pid leaves behind when it is killed.
+    pub fn plant_leftover(&self, pid: u32) {
+        self.plant(record_of(pid));
+        let time = UNIX_EPOCH + Duration::new(1_700_000_000, stamp_nanoseconds(pid));
+        let file = File::options().write(true).open(self.path()).unwrap();
+        file.set_times(FileTimes::new().set_modified(time)).unwrap();
     }
 
     pub fn record(&self) -> String {
@@ -81,6 +98,22 @@ pub fn names_in(dir: &Path) -> Vec<String> {
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let kept = [".fuse_hidden", ".ghost-ntfs-3g", ".nfs"];
     names.filter(|name| !kept.iter().any(|prefix| name.starts_with(prefix))).collect()
+}
+
+/// Tries until it gets the lock; the deadline is the test's own.
+pub fn lock_spinning(lockfile: &Lockfile) -> LockGuard {
+    loop {
+        match lockfile.try_lock() {
+            Ok(guard) => return guard,
+            Err(error) if error.is_temporary() => thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// The holder, which must be proven.
+pub fn holder(lockfile: &Lockfile) -> Holder {
+    lockfile.holder().unwrap().expect("somebody holds the lock")
 }
 
 pub fn set_mode(path: &Path, mode: u32) {
@@ -126,16 +159,14 @@ pub fn is_root() -> bool {
     Uid::effective().is_root()
 }
 
-/// Says on the real standard error, which the test harness does not capture, what was not tested.
-pub fn skip(test: &str, reason: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {reason}");
-}
-
-/// Leaves the test where it cannot run, loudly.
+/// Leaves the test where it cannot run, and says so on the real standard error, which the test harness does
+/// not capture.
 macro_rules! require {
     ($condition:expr, $reason:expr) => {
         if !$condition {
-            $crate::sandbox::skip(std::thread::current().name().unwrap_or("a test"), $reason);
+            let thread = std::thread::current();
+            let skipped = format!("SKIPPED {}: {}\n", thread.name().unwrap_or("a test"), $reason);
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), skipped.as_bytes());
             return;
         }
     };

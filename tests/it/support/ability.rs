@@ -23,7 +23,7 @@ use nix::sys::statfs::{
 };
 use nix::unistd::mkfifo;
 
-use crate::sandbox::{OTHER_USER, is_root, set_mode, test_dir};
+use crate::support::sandbox::{OTHER_USER, is_root, set_mode, test_dir};
 
 #[derive(Clone, Copy, Debug)]
 pub enum Ability {
@@ -134,9 +134,9 @@ fn tells_users_apart(dir: &Path) -> bool {
 macro_rules! require_able {
     ($($ability:ident),+) => {
         $(
-            let ability = $crate::ability::Ability::$ability;
+            let ability = $crate::support::ability::Ability::$ability;
             let reason = format!("needs a file system that can do {ability:?}");
-            $crate::sandbox::require!(ability.is_there(), &reason);
+            $crate::support::sandbox::require!(ability.is_there(), &reason);
         )+
     };
 }

@@ -1,7 +1,5 @@
 //! System calls as they are: no wrapper, no check but an assertion, paths ready as C strings.
 
-#![allow(dead_code, reason = "each bench has its own calls")]
-
 use std::ffi::{CStr, CString, c_int};
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt as _;

@@ -1,7 +1,5 @@
 //! This crate and its peers, all behind one call.
 
-#![allow(dead_code, reason = "each bench has its own candidates")]
-
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 
@@ -24,9 +22,8 @@ pub struct Candidate {
 /// Where the ratios of the tables point to.
 pub const OURS: &str = "pidlockfile";
 
-pub const LOCKS: [Candidate; 10] = [
+pub const LOCKS: [Candidate; 9] = [
     Candidate { name: OURS, at: ours },
-    Candidate { name: "acquire_with_retry", at: ours_with_retry },
     Candidate { name: "pidlock", at: pidlock },
     Candidate { name: "fslock, with pid", at: fslock_with_pid },
     Candidate { name: "fslock", at: fslock },
@@ -36,6 +33,13 @@ pub const LOCKS: [Candidate; 10] = [
     Candidate { name: "fs4", at: fs4 },
     Candidate { name: "std File::try_lock", at: std_lock },
 ];
+
+/// To these a file that is left behind is a stale one.
+pub const LOCKS_BY_PID: [Candidate; 2] =
+    [Candidate { name: OURS, at: ours }, Candidate { name: "pidlock", at: pidlock }];
+
+/// A free lock, asked for by a policy. Where the lock is not free, this measures the policy.
+pub const WITH_RETRY: Candidate = Candidate { name: "acquire_with_retry", at: ours_with_retry };
 
 fn ours(path: &Path) -> Attempt {
     let lockfile = Lockfile::new(path).unwrap();
@@ -50,20 +54,14 @@ fn ours(path: &Path) -> Attempt {
     })
 }
 
-/// One attempt: how long the policy waits is no property of the lock.
 fn ours_with_retry(path: &Path) -> Attempt {
     let lockfile = Lockfile::new(path).unwrap();
     let policy = RetryPolicy::none();
-    Box::new(move |inside| match acquire_with_retry(&lockfile, &policy) {
-        Ok(guard) => {
-            inside();
-            guard.unlock().unwrap();
-            true
-        }
-        Err(given_up) if given_up.last.as_ref().is_some_and(pidlockfile::Error::is_temporary) => {
-            false
-        }
-        Err(given_up) => panic!("{given_up}"),
+    Box::new(move |inside| {
+        let guard = acquire_with_retry(&lockfile, &policy).unwrap();
+        inside();
+        guard.unlock().unwrap();
+        true
     })
 }
 
@@ -110,25 +108,15 @@ fn fd_lock(path: &Path) -> Attempt {
     let path = path.to_owned();
     Box::new(move |inside| {
         let mut lock = fd_lock::RwLock::new(open_or_create(&path));
-        let guard = lock.try_write();
-        let acquired = guard.is_ok();
-        if acquired {
-            inside();
-        }
-        acquired
+        while_held(lock.try_write(), inside)
     })
 }
 
 fn named_lock(path: &Path) -> Attempt {
     let path = path.to_owned();
     Box::new(move |inside| {
-        let guard = named_lock::NamedLock::with_path(&path).unwrap();
-        let guard = guard.try_lock();
-        let acquired = guard.is_ok();
-        if acquired {
-            inside();
-        }
-        acquired
+        let lock = named_lock::NamedLock::with_path(&path).unwrap();
+        while_held(lock.try_lock(), inside)
     })
 }
 
@@ -136,20 +124,23 @@ fn gix_lock(path: &Path) -> Attempt {
     let path = path.to_owned();
     Box::new(move |inside| {
         let fail = gix_lock::acquire::Fail::Immediately;
-        let marker = gix_lock::Marker::acquire_to_hold_resource(&path, fail, None, 0);
-        let acquired = marker.is_ok();
-        if acquired {
-            inside();
-        }
-        acquired
+        while_held(gix_lock::Marker::acquire_to_hold_resource(&path, fail, None, 0), inside)
     })
 }
 
 fn fs4(path: &Path) -> Attempt {
+    by_file(path, |file| fs4::FileExt::try_lock(file).is_ok())
+}
+
+fn std_lock(path: &Path) -> Attempt {
+    by_file(path, |file| file.try_lock().is_ok())
+}
+
+fn by_file(path: &Path, try_lock: fn(&File) -> bool) -> Attempt {
     let path = path.to_owned();
     Box::new(move |inside| {
         let file = open_or_create(&path);
-        let acquired = fs4::FileExt::try_lock(&file).is_ok();
+        let acquired = try_lock(&file);
         if acquired {
             inside();
         }
@@ -157,16 +148,14 @@ fn fs4(path: &Path) -> Attempt {
     })
 }
 
-fn std_lock(path: &Path) -> Attempt {
-    let path = path.to_owned();
-    Box::new(move |inside| {
-        let file = open_or_create(&path);
-        let acquired = file.try_lock().is_ok();
-        if acquired {
-            inside();
-        }
-        acquired
-    })
+/// Does the work under a guard, if there is one, and drops it.
+fn while_held<G, E>(guard: Result<G, E>, inside: &mut dyn FnMut()) -> bool {
+    let acquired = guard.is_ok();
+    if acquired {
+        inside();
+    }
+    drop(guard);
+    acquired
 }
 
 fn open_or_create(path: &Path) -> File {

@@ -5,15 +5,6 @@
 //! of the two additions is lost. In the stress test the owners also kill themselves, with SIGKILL and
 //! while they hold the lock, so that stale files are there to be taken over by many at once.
 
-mod calls;
-mod candidates;
-mod crowd;
-mod effort;
-mod floor;
-mod place;
-mod save;
-mod tally;
-
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -21,59 +12,39 @@ use serde_json::{Value, json};
 use crate::candidates::{Candidate, LOCKS};
 use crate::crowd::{Crowd, Outcome, Waiting};
 use crate::place::Place;
+use crate::{floor, is_short};
 
-fn main() {
-    crowd::join_if_told();
+/// With the least that a pid file takes.
+pub fn candidates() -> impl Iterator<Item = Candidate> {
+    LOCKS.into_iter().chain([floor::EXCLUSIVE])
+}
+
+pub fn measure() -> Value {
     let place = Place::tmpfs();
-    let short = effort::is_short();
-    let candidates: Vec<Candidate> = LOCKS
-        .into_iter()
-        .filter(|candidate| candidate.name != "acquire_with_retry") // it is the policy, with ours
-        .chain([floor::EXCLUSIVE])
-        .collect();
-
     let mut rows = Vec::new();
     for waiting in [Waiting::Spinning, Waiting::Policy] {
         for processes in [2, 4, 8] {
-            let crowd = Crowd { processes, waiting, kills: false, lasts: lasts(short, 700) };
-            rows.extend(compare(&place, &candidates, &crowd, if short { 1 } else { 3 }));
+            let crowd = Crowd { processes, waiting, kills: false, lasts: lasts(700) };
+            rows.extend(compare(&place, &crowd, if is_short() { 1 } else { 3 }));
         }
     }
-    let crowd =
-        Crowd { processes: 8, waiting: Waiting::Spinning, kills: true, lasts: lasts(short, 4000) };
-    let stress = stress(&place, &candidates, &crowd);
-    save::save("contended", &json!({ "place": place.file_system, "rows": rows, "stress": stress }));
+    let crowd = Crowd { processes: 8, waiting: Waiting::Spinning, kills: true, lasts: lasts(4000) };
+    json!({ "place": place.file_system, "rows": rows, "stress": stress(&place, &crowd) })
 }
 
-fn lasts(short: bool, milliseconds: u64) -> Duration {
-    Duration::from_millis(if short { milliseconds / 20 } else { milliseconds })
+fn lasts(milliseconds: u64) -> Duration {
+    Duration::from_millis(if is_short() { milliseconds / 20 } else { milliseconds })
 }
 
 /// The candidates take turns here, too.
-fn compare(place: &Place, candidates: &[Candidate], crowd: &Crowd, rounds: u32) -> Vec<Value> {
-    let mut outcomes: Vec<Outcome> = candidates.iter().map(|_| Outcome::default()).collect();
+fn compare(place: &Place, crowd: &Crowd, rounds: u32) -> Vec<Value> {
+    let mut outcomes: Vec<_> = candidates().map(|it| (it, Outcome::default())).collect();
     for _ in 0..rounds {
-        for (candidate, outcome) in candidates.iter().zip(&mut outcomes) {
+        for (candidate, outcome) in &mut outcomes {
             outcome.add(&crowd.run(candidate.name, &place.path_for(candidate.name)));
         }
     }
-    println!(
-        "\n### contended: {} processes, {}, on {}\n",
-        crowd.processes,
-        crowd.waiting.name(),
-        place.file_system
-    );
-    println!("| candidate | acquisitions/s | fairness (Jain) | longest wait, ms | lost updates |");
-    println!("|---|---|---|---|---|");
-    let rows = candidates.iter().zip(&outcomes).map(|(candidate, outcome)| {
-        println!(
-            "| {} | {:.0} | {:.2} | {:.1} | {} |",
-            candidate.name,
-            outcome.per_second(),
-            outcome.jain(),
-            outcome.longest_wait.as_secs_f64() * 1e3,
-            outcome.lost(),
-        );
+    let row = |(candidate, outcome): &(Candidate, Outcome)| {
         json!({
             "name": candidate.name,
             "processes": crowd.processes,
@@ -84,41 +55,22 @@ fn compare(place: &Place, candidates: &[Candidate], crowd: &Crowd, rounds: u32) 
             "acquisitions": outcome.acquisitions(),
             "lost": outcome.lost(),
         })
-    });
-    rows.collect()
+    };
+    outcomes.iter().map(row).collect()
 }
 
-fn stress(place: &Place, candidates: &[Candidate], crowd: &Crowd) -> Vec<Value> {
-    println!(
-        "\n### stress: {} processes, owners killed, on {}\n",
-        crowd.processes, place.file_system
-    );
-    println!(
-        "| candidate | acquisitions | owners killed | survives SIGKILL | lost updates | exclusion |"
-    );
-    println!("|---|---|---|---|---|---|");
-    let rows = candidates.iter().map(|candidate| {
-        let outcome =
-            crowd.run(candidate.name, &place.path_for(&format!("{} stress", candidate.name)));
-        // Who blocks for ever after a crash sees only one.
-        let survives = outcome.kills > 1;
-        let holds = outcome.lost() == 0;
-        println!(
-            "| {} | {} | {} | {} | {} | {} |",
-            candidate.name,
-            outcome.acquisitions(),
-            outcome.kills,
-            if survives { "yes" } else { "no" },
-            outcome.lost(),
-            if holds { "holds" } else { "broken" },
-        );
+fn stress(place: &Place, crowd: &Crowd) -> Vec<Value> {
+    let row = |candidate: Candidate| {
+        let path = place.path_for(&format!("{} stress", candidate.name));
+        let outcome = crowd.run(candidate.name, &path);
         json!({
             "name": candidate.name,
             "acquisitions": outcome.acquisitions(),
             "kills": outcome.kills,
-            "survives": survives,
+            // A lock that blocks for ever after a crash sees only one.
+            "survives": outcome.kills > 1,
             "lost": outcome.lost(),
         })
-    });
-    rows.collect()
+    };
+    candidates().map(row).collect()
 }

@@ -1,20 +1,18 @@
-//! Processes that all want one lock: this binary run again, as often as told.
+//! Processes that all want one lock.
 
 use std::io::{self, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, process, thread};
 
 use pidlockfile::retry::RetryPolicy;
 
-use crate::candidates::{Attempt, LOCKS};
-use crate::floor;
+use crate::again::Process;
+use crate::candidates::Attempt;
+use crate::contended::candidates;
 use crate::tally::Tally;
-
-const PART: &str = "PIDLOCKFILE_BENCH_CROWD";
 
 /// What a waiting process does between two attempts.
 #[derive(Clone, Copy, PartialEq)]
@@ -95,7 +93,7 @@ impl Crowd {
         std::fs::remove_dir_all(directory).unwrap();
         std::fs::create_dir(directory).unwrap();
         let tally = Tally::create(directory, self.processes);
-        let members: Vec<Child> =
+        let members: Vec<Process> =
             (0..self.processes).map(|slot| self.start(candidate, path, slot)).collect();
         let started = Instant::now();
         let kills = AtomicU32::new(0);
@@ -103,15 +101,13 @@ impl Crowd {
             for (slot, mut member) in (0..).zip(members) {
                 let kills = &kills;
                 scope.spawn(move || {
-                    drop(member.stdin.take()); // off it goes
-                    // Reaped at once: to some a zombie is alive.
-                    while member.wait().unwrap().signal() == Some(libc::SIGKILL) {
+                    // The end of its input sets it off. Reaped at once: to some a zombie is alive.
+                    while member.end().signal() == Some(libc::SIGKILL) {
                         kills.fetch_add(1, Ordering::Relaxed);
                         let Some(left) = self.lasts.checked_sub(started.elapsed()) else {
                             break;
                         };
                         member = Crowd { lasts: left, ..*self }.start(candidate, path, slot);
-                        drop(member.stdin.take());
                     }
                 });
             }
@@ -126,30 +122,18 @@ impl Crowd {
         }
     }
 
-    fn start(&self, candidate: &str, path: &Path, slot: u32) -> Child {
-        let waiting = self.waiting.name();
-        let (milliseconds, kills) = (self.lasts.as_millis(), self.kills);
-        let part =
-            format!("{candidate}\t{}\t{slot}\t{milliseconds}\t{waiting}\t{kills}", path.display());
-        Command::new(env::current_exe().unwrap())
-            .env(PART, part)
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap()
+    fn start(&self, candidate: &str, path: &Path, slot: u32) -> Process {
+        let (slot, milliseconds) = (slot.to_string(), self.lasts.as_millis().to_string());
+        let (waiting, kills) = (self.waiting.name(), self.kills.to_string());
+        let path = path.to_str().unwrap();
+        Process::start("contend", &[candidate, path, &slot, &milliseconds, waiting, &kills])
     }
 }
 
-/// Does a member's part, if this process was started for that.
-pub fn join_if_told() {
-    let Ok(part) = env::var(PART) else {
-        return;
-    };
-    let words: Vec<&str> = part.split('\t').collect();
-    let [name, path, slot, milliseconds, waiting, kills] = words[..] else {
-        panic!("{part}");
-    };
-    let mut candidates = LOCKS.into_iter().chain([floor::EXCLUSIVE]);
-    let candidate = candidates.find(|candidate| candidate.name == name).unwrap();
+/// A member's part.
+pub fn contend(words: &[String]) {
+    let [name, path, slot, milliseconds, waiting, kills] = words else { panic!("{words:?}") };
+    let candidate = candidates().find(|candidate| candidate.name == name).unwrap();
     let path = Path::new(path);
     let member = Member {
         attempt: (candidate.at)(path),
@@ -167,7 +151,6 @@ pub fn join_if_told() {
             member.acquire_spinning(deadline);
         }
     }
-    process::exit(0);
 }
 
 struct Member {

@@ -1,52 +1,48 @@
 //! An uncontended acquire and release: what a lock costs when nobody is in the way.
-//!
-//! `cargo bench --bench cycle -- serve FREE BUSY` takes its turns with programs in other languages
-//! instead; others.py calls it.
 
-mod calls;
-mod candidates;
-mod effort;
-mod floor;
-mod place;
-mod report;
-mod rounds;
-mod save;
-mod serve;
-mod traits;
+use std::{fs, process};
 
-use crate::candidates::{Candidate, LOCKS};
+use serde_json::{Map, Value, json};
+
+use crate::candidates::{Candidate, LOCKS, WITH_RETRY};
 use crate::place::Place;
-use crate::report::Report;
-use crate::rounds::{Runner, race};
-use crate::traits::{Traits, yes_or_no};
+use crate::rounds::Runner;
+use crate::{floor, report};
 
-fn main() {
-    if serve::is_wanted() {
-        return serve::serve();
-    }
-    measure(&Place::tmpfs());
-    measure(&Place::disk());
+pub fn measure() -> Value {
+    let places = [Place::tmpfs(), Place::disk()];
+    let seen: Map<String, Value> = LOCKS
+        .into_iter()
+        .chain([WITH_RETRY])
+        .map(|candidate| (candidate.name.to_owned(), seen_of(candidate, &places[0])))
+        .collect();
+    json!({ "races": places.each_ref().map(race), "seen": seen })
 }
 
-fn measure(place: &Place) {
-    let candidates: Vec<Candidate> =
-        [floor::CYCLE, floor::EXCLUSIVE].into_iter().chain(LOCKS).collect();
-    let remarks = |name: &str| {
-        let candidate = *candidates.iter().find(|candidate| candidate.name == name).unwrap();
-        if name == floor::OWN_CALLS || name == floor::EXCLUSIVE.name {
-            return vec![("pid recorded", String::new()), ("file removed", String::new())];
-        }
-        let seen = Traits::of(candidate, &place.path_for(&format!("{name} seen")));
-        vec![
-            ("pid recorded", yes_or_no(seen.records_pid)),
-            ("file removed", yes_or_no(seen.removes_file)),
-        ]
-    };
+fn race(place: &Place) -> Value {
+    let mut candidates = [&[floor::CYCLE, floor::EXCLUSIVE][..], &LOCKS].concat();
+    candidates.insert(3, WITH_RETRY); // beside ours
     let runners = candidates.iter().map(|candidate| {
         let attempt = (candidate.at)(&place.path_for(candidate.name));
         Runner::new(candidate.name, move || assert!(attempt(&mut || {})))
     });
-    let times = race(runners.collect(), 400, 40);
-    let floor = floor::OWN_CALLS;
-    Report { bench: "cycle", place: &place.file_system, times, floor, remarks: &remarks }.publish();
+    report::race("cycle", place, floor::OWN_CALLS, runners.collect(), 40)
+}
+
+/// What the lock leaves to be seen: its owner's pid beside it, and nothing after the release.
+fn seen_of(candidate: Candidate, place: &Place) -> Value {
+    let path = place.path_for(&format!("{} seen", candidate.name));
+    let directory = path.parent().unwrap();
+    let files = || fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut records_pid = false;
+    let acquired = (candidate.at)(&path)(&mut || {
+        let pid = process::id().to_string();
+        records_pid = files().any(|file| fs::read_to_string(file).unwrap().trim() == pid);
+    });
+    assert!(acquired, "{}", candidate.name);
+    let yes_or_no = |is| if is { "yes" } else { "no" };
+    json!({
+        "pid recorded": yes_or_no(records_pid),
+        "file removed": yes_or_no(files().next().is_none()),
+    })
 }

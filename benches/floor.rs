@@ -2,7 +2,7 @@
 //!
 //! What a candidate takes beyond these is its own doing; what these take is the kernel's.
 
-#![allow(dead_code, reason = "each bench has its own floor")]
+use std::path::Path;
 
 use libc::{LOCK_EX, LOCK_NB, LOCK_UN, O_CLOEXEC, O_CREAT, O_EXCL, O_RDWR};
 
@@ -10,7 +10,12 @@ use crate::calls::{
     Names, close, flock, fstat, fstatfs, getpid, is_running, lstat, read, read_status, unlink,
     write_pid,
 };
-use crate::candidates::Candidate;
+use crate::candidates::{Attempt, Candidate};
+
+fn bare(path: &Path, calls: fn(&Names, &mut dyn FnMut()) -> bool) -> Attempt {
+    let names = Names::of(path);
+    Box::new(move |inside| calls(&names, inside))
+}
 
 pub const OWN_CALLS: &str = "pidlockfile's calls, bare";
 
@@ -18,8 +23,7 @@ pub const OWN_CALLS: &str = "pidlockfile's calls, bare";
 pub const CYCLE: Candidate = Candidate {
     name: OWN_CALLS,
     at: |path| {
-        let names = Names::of(path);
-        Box::new(move |inside| {
+        bare(path, |names, inside| {
             assert!(names.open() < 0);
             let file = names.publish();
             inside();
@@ -33,8 +37,7 @@ pub const CYCLE: Candidate = Candidate {
 pub const EXCLUSIVE: Candidate = Candidate {
     name: "O_EXCL + flock + unlink, bare",
     at: |path| {
-        let names = Names::of(path);
-        Box::new(move |inside| {
+        bare(path, |names, inside| {
             // SAFETY: the path is a C string.
             let file = unsafe {
                 libc::open(names.path.as_ptr(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
@@ -56,8 +59,7 @@ pub const EXCLUSIVE: Candidate = Candidate {
 pub const LOOK: Candidate = Candidate {
     name: "open + flock + read + close, bare",
     at: |path| {
-        let names = Names::of(path);
-        Box::new(move |_| {
+        bare(path, |names, _| {
             let file = names.open();
             assert!(!flock(file, LOCK_EX | LOCK_NB));
             read(file);
@@ -71,8 +73,7 @@ pub const LOOK: Candidate = Candidate {
 pub const LOOK_AND_KILL: Candidate = Candidate {
     name: "open + flock + read + kill + close, bare",
     at: |path| {
-        let names = Names::of(path);
-        Box::new(move |_| {
+        bare(path, |names, _| {
             let file = names.open();
             assert!(flock(file, LOCK_EX | LOCK_NB));
             assert!(is_running(read(file)));
@@ -86,8 +87,7 @@ pub const LOOK_AND_KILL: Candidate = Candidate {
 pub const LOOK_INTO_PROC: Candidate = Candidate {
     name: OWN_CALLS,
     at: |path| {
-        let names = Names::of(path);
-        Box::new(move |_| {
+        bare(path, |names, _| {
             let file = names.open();
             assert!(flock(file, LOCK_EX | LOCK_NB));
             fstat(file);
@@ -106,8 +106,7 @@ pub const LOOK_INTO_PROC: Candidate = Candidate {
 pub const TAKEOVER: Candidate = Candidate {
     name: OWN_CALLS,
     at: |path| {
-        let names = Names::of(path);
-        Box::new(move |inside| {
+        bare(path, |names, inside| {
             let stale = names.open();
             assert!(flock(stale, LOCK_EX | LOCK_NB));
             fstat(stale);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The same in other languages: a cycle and a refused attempt, in turns with this crate.
 
-    python3 benches/others.py            # the table; others.json for table.py and plot.py
+    python3 benches/others.py            # others.json for table.py and plot.py
 
 It needs network access (PyPI, npm) and, for Go, Debian's packages
 golang-go and golang-github-nightlyone-lockfile-dev; who is missing is left out, and named. All is
@@ -25,10 +25,14 @@ import tempfile
 import time
 from pathlib import Path
 
+from table import directory, run
+
 HERE = Path(__file__).resolve().parent
 SHORT = "PIDLOCKFILE_BENCH_SHORT" in os.environ
 ROUNDS = 5 if SHORT else 200
 COUNT = 10 if SHORT else 50
+NOTE = ("The floor: the bare calls. flock(1) is a process a cycle, the others do their cycles in one. "
+        "Whether these keep processes apart is not tested here.")
 FLOORS = {"cycle": "pidlockfile's calls, bare", "busy": "open + flock + read + close, bare"}
 
 
@@ -59,8 +63,8 @@ class Ours(Server):
     """The bench itself; one process for this crate and for the floors."""
 
     def __init__(self, free, busy):
-        bench = ["cargo", "bench", "--quiet", "--package", "pidlockfile-benches", "--bench", "cycle"]
-        super().__init__("", [*bench, "--", "serve", free, busy], cwd=HERE.parent)
+        bench = ["cargo", "bench", "--quiet", "--package", "pidlockfile-benches", "--", "serve"]
+        super().__init__("", [*bench, free, busy], cwd=HERE.parent)
 
     def of(self, name):
         return lambda what, count, _: self.ask(f"{what}\t{name(what)}\t{count}")
@@ -107,16 +111,6 @@ def npm(scratch):
     manifest = json.loads((where / "node_modules/proper-lockfile/package.json").read_text())
     shutil.copy(HERE / "others/cycle.js", where)
     return Server(f"{manifest['version']}, Node {run('node', '--version')}", ["node", where / "cycle.js"])
-
-
-def run(*command):
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def target_directory():
-    metadata = run("cargo", "metadata", "--no-deps", "--format-version", "1", "--manifest-path",
-                   HERE.parent / "Cargo.toml")
-    return Path(json.loads(metadata)["target_directory"])
 
 
 def hold(path):
@@ -187,11 +181,9 @@ def main():
             server.end()
         owner.close()
 
-    result = {"bench": "others", "place": "tmpfs", "rounds": ROUNDS, "rows": rows}
-    directory = target_directory() / "pidlockfile-benches"
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "others.json").write_text(json.dumps(result, indent=2) + "\n")
-    print_table(rows)
+    result = {"title": "Other languages", "note": NOTE, "order": 100, "place": "tmpfs", "rounds": ROUNDS, "rows": rows}
+    directory().mkdir(parents=True, exist_ok=True)
+    (directory() / "others.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
 def race(candidates, place, busy):
@@ -217,17 +209,6 @@ def race(candidates, place, busy):
 
 def ratio(mine, theirs):
     return statistics.median(a / b for a, b in zip(mine, theirs))
-
-
-def print_table(rows):
-    print(f"\n### other languages, on tmpfs, medians of {ROUNDS} rounds\n")
-    print("| peer | version | cycle, µs | × pidlockfile | refused, µs | × pidlockfile | file removed |")
-    print("|---|---|---|---|---|---|---|")
-    for row in rows:
-        cycle, refused = row["cycle"], row["busy"]
-        print(f"| {row['name']} | {row['version']} | {cycle['median_ns'] / 1e3:.2f} "
-              f"| {cycle['to_ours']:.2f} | {refused['median_ns'] / 1e3:.2f} | {refused['to_ours']:.2f} "
-              f"| {row['file removed']} |")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 //! Where the lock files are.
 
-#![allow(dead_code, reason = "not every bench goes to the disk")]
-
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{self, FsType};

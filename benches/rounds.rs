@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::effort::is_short;
+use crate::is_short;
 
 const LONGEST_TURN: Duration = Duration::from_millis(4);
 
@@ -20,7 +20,6 @@ pub struct Runner {
 
 impl Runner {
     /// A runner that is timed by the batch.
-    #[allow(dead_code, reason = "takeover.rs times each, without what it sets up before")]
     pub fn new(name: &'static str, mut once: impl FnMut() + 'static) -> Runner {
         let batch = Box::new(move |count| {
             let started = Instant::now();

@@ -107,6 +107,7 @@
 //! there are no stamps, and a zombie counts as alive. Windows is not supported.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(unix))]
 compile_error!("pidlockfile needs flock(2) and pid files, which only Unix has");

@@ -6,6 +6,7 @@ use support::{ability, peer, sandbox, trace};
 use support::{example, refuse};
 
 mod agreement;
+mod autotraits;
 #[cfg(feature = "retry")]
 mod cancel;
 mod crash;

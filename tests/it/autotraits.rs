@@ -1,0 +1,53 @@
+//! What every public type is without a word: a change inside of one must not take that away from users.
+
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+fn is_sent_and_shared<T: Send + Sync + Unpin>() {}
+fn is_all<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe>() {}
+
+#[test]
+fn a_lock_and_what_comes_of_it_can_be_sent_shared_and_kept_across_a_panic() {
+    use pidlockfile::{Error, Holder, LockGuard, Lockfile};
+    is_all::<Lockfile>();
+    is_all::<LockGuard>();
+    is_all::<Holder>();
+    // It keeps an `io::Error`, which is not unwind-safe.
+    is_sent_and_shared::<Error>();
+}
+
+#[cfg(feature = "retry")]
+#[test]
+fn a_policy_its_runs_and_their_errors_can_be_sent_shared_and_kept_across_a_panic() {
+    use pidlockfile::retry::{
+        Again, Attempt, CancelToken, GaveUp, InvalidPolicy, Jitter, Retry, RetryError, RetryPolicy,
+        RetryPolicyBuilder, Watch,
+    };
+    fn stays_in_its_thread<T: Unpin>() {}
+    is_all::<Again>();
+    is_all::<CancelToken>();
+    is_all::<GaveUp>();
+    is_all::<InvalidPolicy>();
+    is_all::<Jitter>();
+    is_all::<Retry>();
+    is_all::<RetryError<()>>();
+    is_all::<RetryPolicy>();
+    is_all::<RetryPolicyBuilder>();
+    is_sent_and_shared::<Watch>();
+    // It borrows the error of an attempt, which any type can be.
+    stays_in_its_thread::<Attempt<'_>>();
+}
+
+#[test]
+fn every_type_of_the_public_api_is_named_here() {
+    let types = include_str!("../public-api.txt").lines().filter_map(|line| {
+        let (path, what) = line.split_once(": ")?;
+        let is_type = what.contains("pub struct ") || what.contains("pub enum ");
+        is_type.then(|| path.rsplit("::").next().unwrap())
+    });
+    let types: Vec<&str> = types.collect();
+    assert!(types.len() >= 15, "{types:?}");
+    for name in types {
+        let named = [format!("<{name}>"), format!("<{name}<")];
+        assert!(named.iter().any(|it| include_str!("autotraits.rs").contains(it)), "{name}");
+    }
+}

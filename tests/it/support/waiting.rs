@@ -31,6 +31,16 @@ pub fn long_wait(lockfile: &Lockfile, on_wait: impl FnMut(&Attempt<'_>)) -> Lock
     guard
 }
 
+/// Its async twin.
+#[cfg(feature = "tokio")]
+pub fn long_wait_async(lockfile: &Lockfile, on_wait: impl FnMut(&Attempt<'_>)) -> LockGuard {
+    let started = Instant::now();
+    let wait = long_sleep().run().on_wait(on_wait).acquire_async(lockfile);
+    let guard = runtime().block_on(wait).unwrap();
+    assert!(started.elapsed() < SOON, "it slept to the end");
+    guard
+}
+
 /// Sleeps through `sleep`, and is not cancelled.
 pub fn sleep_undisturbed(token: &CancelToken, sleep: Duration) {
     let policy = RetryPolicy::fixed(sleep).with_max_elapsed(sleep);

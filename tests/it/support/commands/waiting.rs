@@ -6,13 +6,15 @@ use pidlockfile::retry::{Attempt, CancelToken, RetryPolicy, acquire_with_retry};
 
 use crate::support::commands::Action::Does;
 use crate::support::commands::{Command, State, answer};
+#[cfg(feature = "tokio")]
+use crate::support::waiting::long_wait_async;
 use crate::support::waiting::{long_wait, sleep_undisturbed};
 
 pub const COMMANDS: &[Command] = &[
     ("acquire_with_retry", Does(|peer, _| acquire(peer))),
     ("wait", Does(|peer, _| peer.guard = Some(long_wait(&peer.lockfile, |_| ())))),
     #[cfg(feature = "tokio")]
-    ("wait_async", Does(|peer, _| wait_async(peer))),
+    ("wait_async", Does(|peer, _| peer.guard = Some(long_wait_async(&peer.lockfile, |_| ())))),
     ("wait_aloud", Does(|peer, _| peer.guard = Some(long_wait(&peer.lockfile, say_once)))),
     ("wait_by_default", Does(|peer, _| wait_by(peer, &RetryPolicy::default()))),
     ("wait_by_schedule", Does(|peer, _| wait_by(peer, &without_wake_ups()))),
@@ -21,13 +23,6 @@ pub const COMMANDS: &[Command] = &[
 
 fn acquire(peer: &mut State) {
     peer.guard = Some(acquire_with_retry(&peer.lockfile, &RetryPolicy::default()).unwrap());
-}
-
-#[cfg(feature = "tokio")]
-fn wait_async(peer: &mut State) {
-    let policy = crate::support::waiting::long_sleep();
-    let wait = policy.run().acquire_async(&peer.lockfile);
-    peer.guard = Some(crate::support::waiting::runtime().block_on(wait).unwrap());
 }
 
 fn say_once(attempt: &Attempt<'_>) {

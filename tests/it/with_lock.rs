@@ -10,7 +10,6 @@ mod waiting;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Output, Stdio};
-use std::{fs, thread};
 
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::unistd::Pid;
@@ -18,6 +17,8 @@ use nix::unistd::Pid;
 use crate::example;
 use crate::peer::Peer;
 use crate::sandbox::{Bystander, Sandbox, record_of};
+use crate::support::process::{Survivor, await_state};
+use crate::support::program::Program;
 
 /// The signals that it passes on.
 const SIGNALS: [Signal; 6] = [
@@ -75,9 +76,10 @@ fn send(child: &Child, signal: Signal) {
 fn it_runs_the_command_under_the_lock_with_its_own_pid_and_removes_the_file() {
     let sandbox = Sandbox::new();
     let path = sandbox.path();
-    let mut child = with_lock(&[], &sandbox, &["cat", path.to_str().unwrap()]).spawn().unwrap();
-    assert_eq!(line_of(child.stdout.take().unwrap()), child.id().to_string());
-    assert!(child.wait().unwrap().success());
+    let command = &["cat", path.to_str().unwrap()];
+    let mut program = Program::start(&mut with_lock(&[], &sandbox, command));
+    assert_eq!(program.line(), program.pid().to_string());
+    assert!(program.end().0.success());
     sandbox.assert_free_and_clean();
 }
 
@@ -115,16 +117,12 @@ fn without_waiting_it_says_at_once_who_holds_the_lock() {
 fn the_command_does_not_outlive_the_lock() {
     let sandbox = Sandbox::new();
     let script = "echo $$; exec sleep 1000";
-    let mut child = with_lock(&[], &sandbox, &["sh", "-c", script]).spawn().unwrap();
-    let command: u32 = line_of(child.stdout.take().unwrap()).parse().unwrap();
-    child.kill().unwrap();
-    assert_eq!(child.wait().unwrap().signal(), Some(9));
-    // It is nobody's child here: look until it is gone, or a zombie that nobody reaps.
-    while fs::read_to_string(format!("/proc/{command}/stat"))
-        .is_ok_and(|stat| !stat.contains(") Z "))
-    {
-        thread::yield_now();
-    }
+    let mut program = Program::start(&mut with_lock(&[], &sandbox, &["sh", "-c", script]));
+    let command = program.line();
+    program.signal(Signal::SIGKILL);
+    assert_eq!(program.end().0.signal(), Some(9));
+    // It is nobody's child here: it is gone, or a zombie that nobody reaps.
+    await_state(&format!("/proc/{command}/stat"), 'Z');
     sandbox.assert_free_and_clean();
 }
 
@@ -148,8 +146,8 @@ fn a_child_that_the_command_leaves_behind_does_not_keep_the_lock() {
     let sandbox = Sandbox::new();
     let script = "sleep 1000 > /dev/null 2>&1 & echo $!";
     let (code, left_behind, _) = output(&["-o"], &sandbox, &["sh", "-c", script]);
+    let _left_behind = Survivor(left_behind.trim().parse().unwrap());
     sandbox.assert_free_and_clean();
-    kill(Pid::from_raw(left_behind.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
     assert_eq!(code, Some(0));
 }
 

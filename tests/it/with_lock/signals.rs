@@ -1,13 +1,14 @@
 //! Signals: which end the wait, which the command gets, and what is inherited.
 
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use nix::sys::signal::{SigHandler, SigSet, Signal};
 
 use super::{SIGNALS, line_of, output, send, set_signals, with_lock};
 use crate::peer::Peer;
 use crate::sandbox::{Sandbox, record_of};
+use crate::support::program::Program;
 
 #[test]
 fn each_signal_ends_the_wait_and_the_command_never_runs() {
@@ -32,17 +33,16 @@ fn each_signal_is_passed_on_and_the_lock_released_after_the_command() {
     for signal in SIGNALS {
         let sandbox = Sandbox::new();
         let name = signal.as_str().trim_start_matches("SIG");
-        let script =
-            format!("trap 'test -e \"$0\"; exit $((40 + $?))' {name}; echo started; read line");
+        let script = format!(
+            "trap 'test -e \"$0\"; found=$?; echo got it; exit $((40 + found))' {name}; echo started; read line"
+        );
         let path = sandbox.path();
-        let mut child = with_lock(&[], &sandbox, &["sh", "-c", &script, path.to_str().unwrap()])
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        assert_eq!(line_of(child.stdout.take().unwrap()), "started");
-        let _stdin = child.stdin.take();
-        send(&child, signal);
-        let status = child.wait().unwrap();
+        let command = &["sh", "-c", &script, path.to_str().unwrap()];
+        let mut program = Program::start(&mut with_lock(&[], &sandbox, command));
+        assert_eq!(program.line(), "started");
+        program.signal(signal);
+        assert_eq!(program.line(), "got it");
+        let status = program.end().0;
         assert_eq!(
             status.code(),
             Some(40),
@@ -55,11 +55,11 @@ fn each_signal_is_passed_on_and_the_lock_released_after_the_command() {
 #[test]
 fn it_ends_by_the_signal_that_it_passed_on_and_the_command_ended_by() {
     let sandbox = Sandbox::new();
-    let mut child =
-        with_lock(&[], &sandbox, &["sh", "-c", "echo started; exec sleep 1000"]).spawn().unwrap();
-    assert_eq!(line_of(child.stdout.take().unwrap()), "started");
-    send(&child, Signal::SIGTERM);
-    assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGTERM as i32));
+    let command = &["sh", "-c", "echo started; exec sleep 1000"];
+    let mut program = Program::start(&mut with_lock(&[], &sandbox, command));
+    assert_eq!(program.line(), "started");
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.end().0.signal(), Some(Signal::SIGTERM as i32));
     sandbox.assert_free_and_clean();
 }
 

@@ -4,6 +4,7 @@
 //! `cargo run --example daemon -- /run/daemon.pid`, twice.
 
 use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, process, thread};
 
@@ -14,7 +15,14 @@ use signal_hook::iterator::Signals;
 
 const WORK_INTERVAL: Duration = Duration::from_secs(1);
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    let cause = error.source().map(|cause| format!(": {cause}"));
+    eprintln!("daemon: {error}{}", cause.unwrap_or_default());
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let path = env::args_os().nth(1).unwrap_or_else(|| "/tmp/daemon-example.pid".into());
     let lockfile = Lockfile::new(path)?;
     let stop = stop_on_signals()?;

@@ -1,118 +1,108 @@
-//! Running the command, and what signals do before and meanwhile.
+//! Running the command, beside us or in our place.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Command, ExitStatus};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
-use pidlockfile::retry::CancelToken;
-use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
 
-use crate::tell;
+use crate::signals::{Received, Signals};
 
-const NOT_EXECUTABLE: u8 = 126;
-const NOT_FOUND: u8 = 127;
-const ENDED_BY_SIGNAL: u8 = 128;
-
-/// SIGINT, SIGQUIT and SIGTERM: each ends the wait for the lock. Once the command runs, SIGTERM is
-/// passed on to it. The other two come from the keyboard, which sends them to the command as well.
-pub struct Signals {
-    state: Arc<Mutex<State>>,
+pub struct Ended {
+    pub status: ExitStatus,
+    /// The signal that ended it, if we got that too.
+    pub received: Option<Signal>,
 }
 
-#[derive(Default)]
-struct State {
-    received: Option<i32>,
-    command: Option<Pid>,
-}
-
-impl Signals {
-    pub fn cancelling(token: &CancelToken) -> io::Result<Signals> {
-        let mut incoming = signal_hook::iterator::Signals::new([SIGINT, SIGQUIT, SIGTERM])?;
-        let state = Arc::new(Mutex::new(State::default()));
-        let (shared, token) = (Arc::clone(&state), token.clone());
-        thread::spawn(move || {
-            for signal in incoming.forever() {
-                let mut state = lock(&shared);
-                state.received = Some(signal);
-                if let Some(pid) = state.command.filter(|_| signal == SIGTERM) {
-                    let _ = kill(pid, Signal::SIGTERM);
+/// Runs the command, and passes on the signals that it does not get by itself.
+pub fn run(command: &[OsString], signals: &Signals) -> io::Result<Ended> {
+    let mut starting = prepare(command, signals);
+    end_with_us(&mut starting);
+    let mut child = starting.spawn()?;
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let mut received = SigSet::empty();
+    loop {
+        match signals.next() {
+            // It is reaped here and nowhere else, so no signal goes to a recycled pid.
+            Received { signal: Signal::SIGCHLD, .. } => {
+                if let Some(status) = child.try_wait()? {
+                    let signal = status.signal().and_then(|signal| signal.try_into().ok());
+                    let received = signal.filter(|&signal| received.contains(signal));
+                    return Ok(Ended { status, received });
                 }
-                drop(state);
-                token.cancel();
             }
-        });
-        Ok(Signals { state })
-    }
-
-    /// The exit status that tells of the signal received, if any.
-    pub fn status(&self) -> Option<u8> {
-        lock(&self.state).received.and_then(ended_by)
-    }
-
-    /// Runs the command and returns the exit status to pass on.
-    pub fn run(&self, command: &[OsString]) -> u8 {
-        // Held until the command is known: a signal comes either before it starts or after that.
-        let mut state = lock(&self.state);
-        if let Some(status) = state.received.and_then(ended_by) {
-            return status;
-        }
-        let mut child = match start(command) {
-            Ok(child) => child,
-            Err(error) => {
-                tell(&format!("{}: {error}", command[0].display()));
-                let is_missing = error.kind() == io::ErrorKind::NotFound;
-                return if is_missing { NOT_FOUND } else { NOT_EXECUTABLE };
+            Received { signal, reached_the_command } => {
+                received.add(signal);
+                if !reached_the_command {
+                    let _ = kill(pid, signal);
+                }
             }
-        };
-        let pid = Pid::from_raw(child.id().cast_signed());
-        state.command = Some(pid);
-        drop(state);
-
-        // It is reaped only after its pid is forgotten here: no signal goes to a recycled pid.
-        while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR)
-        {
         }
-        lock(&self.state).command = None;
-        exit_status(child.wait().expect("a child of ours that has ended can be reaped"))
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+/// Becomes the command, which has our pid and keeps the lock; returns if that fails.
+pub fn replace_this_process(command: &[OsString], lock: &Path, signals: &Signals) -> io::Error {
+    match keep_open_across_exec(lock) {
+        Ok(()) => prepare(command, signals).exec(),
+        Err(error) => io::Error::other(format!("cannot hand the lock over: {error}")),
+    }
 }
 
-fn ended_by(signal: i32) -> Option<u8> {
-    u8::try_from(signal).ok().map(|signal| ENDED_BY_SIGNAL.saturating_add(signal))
-}
-
-fn exit_status(status: ExitStatus) -> u8 {
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    code.or_else(|| status.signal().and_then(ended_by)).unwrap_or(ENDED_BY_SIGNAL)
-}
-
-/// Starts the command so that the kernel kills it when we are killed: the lock is free from then on,
-/// and the command must not run without it. Only the command itself, and no set-user-ID one: see prctl(2),
-/// `PR_SET_PDEATHSIG`.
-fn start(command: &[OsString]) -> io::Result<Child> {
+fn prepare(command: &[OsString], signals: &Signals) -> Command {
     let mut starting = Command::new(&command[0]);
     starting.args(&command[1..]);
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let with_lock = Pid::this();
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    // SAFETY: prctl(2) and getppid(2) are async-signal-safe.
+    let mask = signals.inherited_mask();
+    // SAFETY: sigprocmask(2) is async-signal-safe.
     unsafe {
-        starting.pre_exec(move || {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // Killed before that: nobody would kill us any more.
-            if Pid::parent() == with_lock { Ok(()) } else { Err(Errno::ESRCH.into()) }
-        });
+        starting.pre_exec(move || Ok(mask.thread_set_mask()?));
     }
-    starting.spawn()
+    starting
+}
+
+/// Makes the kernel kill the command when we are killed: the lock is free from then on, and the command
+/// must not run without it. Only the command itself, and no set-user-ID one: see prctl(2), `PR_SET_PDEATHSIG`.
+fn end_with_us(starting: &mut Command) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let with_lock = Pid::this();
+        // SAFETY: prctl(2) and getppid(2) are async-signal-safe.
+        unsafe {
+            starting.pre_exec(move || {
+                nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+                // Killed before that: nobody would kill us any more.
+                if Pid::parent() == with_lock { Ok(()) } else { Err(Errno::ESRCH.into()) }
+            });
+        }
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = starting;
+}
+
+/// Leaves the locked file open for the command: the kernel lock lasts until it is closed.
+fn keep_open_across_exec(lock: &Path) -> io::Result<()> {
+    let lock = fs::metadata(lock)?;
+    let mut is_kept = false;
+    for entry in fs::read_dir("/dev/fd")? {
+        let entry = entry?;
+        let number = entry.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok());
+        let file = fs::metadata(entry.path());
+        let is_lock = file.is_ok_and(|file| (file.dev(), file.ino()) == (lock.dev(), lock.ino()));
+        if let Some(number) = number.filter(|_| is_lock) {
+            // SAFETY: the guard keeps it open.
+            let file = unsafe { BorrowedFd::borrow_raw(number) };
+            fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            is_kept = true;
+        }
+    }
+    if is_kept { Ok(()) } else { Err(io::Error::other("its file is not open")) }
 }

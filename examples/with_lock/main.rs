@@ -3,129 +3,103 @@
 //! `cargo run --example with_lock -- /tmp/demo.pid echo hello`
 
 mod command;
+mod exit;
+mod signals;
+mod usage;
 mod waiting;
 
 use std::error::Error as StdError;
-use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::iter;
-use std::path;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::Instant;
 
-use lexopt::{Arg, ValueExt as _};
-use pidlockfile::retry::{CancelToken, GaveUp, RetryPolicy};
-use pidlockfile::{LockGuard, Lockfile};
+use pidlockfile::LockGuard;
+use pidlockfile::retry::{CancelToken, GaveUp};
 
-use crate::command::Signals;
+use crate::signals::Signals;
+use crate::usage::{Job, Request};
 use crate::waiting::Waiting;
 
-const USAGE: &str = "\
-usage: with_lock [-n | -w SECONDS] [-E CODE] PATH COMMAND [ARGUMENT…]
-
-Runs COMMAND while holding the lock at PATH, and exits as COMMAND does.
-
-  -n          fail at once if the lock is busy
-  -w SECONDS  wait no longer than that; without -n and -w, wait until the lock is free
-  -E CODE     the exit status if the lock could not be had in time, instead of 1
-
-SIGTERM is passed on to COMMAND. If with_lock is killed, the kernel kills COMMAND too, on Linux; but not what
-COMMAND has started itself, nor a set-user-ID program.
-
-Exit status: COMMAND's; 128 + N if signal N ended it, or the wait; 126 or 127 if it cannot be run;
-64 for wrong usage; 69 if there can be no lock at PATH.";
-
-const BUSY: u8 = 1;
-const WRONG_USAGE: u8 = 64;
-const NO_LOCK_POSSIBLE: u8 = 69;
-
-struct Job {
-    policy: RetryPolicy,
-    busy_status: u8,
-    lockfile: Lockfile,
-    command: Vec<OsString>,
-}
-
 fn main() -> ExitCode {
-    let job = match Job::parse(lexopt::Parser::from_env()) {
-        Ok(Some(job)) => job,
-        Ok(None) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
+    let status = match usage::parse(lexopt::Parser::from_env()) {
+        Ok(Request::Print(text)) => {
+            say(text);
+            0
         }
+        Ok(Request::Run(job)) => run(&job).unwrap_or_else(|status| status),
         Err(error) => {
             complain(&*error);
-            tell(USAGE);
-            return ExitCode::from(WRONG_USAGE);
+            let _ = writeln!(io::stderr(), "Try 'with_lock --help'.");
+            exit::USAGE
         }
     };
-    job.run().unwrap_or_else(|status| status).into()
+    ExitCode::from(status)
 }
 
-impl Job {
-    /// `None` if help is asked for.
-    fn parse(mut arguments: lexopt::Parser) -> Result<Option<Job>, Box<dyn StdError>> {
-        let mut policy = RetryPolicy::daemon();
-        let mut busy_status = BUSY;
-        while let Some(argument) = arguments.next()? {
-            match argument {
-                Arg::Short('n') => policy = RetryPolicy::none(),
-                Arg::Short('w') => {
-                    let limit = Duration::try_from_secs_f64(arguments.value()?.parse()?)?;
-                    policy = RetryPolicy::default().with_max_elapsed(limit);
-                }
-                Arg::Short('E') => busy_status = arguments.value()?.parse()?,
-                Arg::Short('h') | Arg::Long("help") => return Ok(None),
-                Arg::Value(path) => {
-                    let lockfile = Lockfile::new(path::absolute(path)?)?;
-                    // All that follows belongs to the command, its options included.
-                    let command: Vec<OsString> = arguments.raw_args()?.collect();
-                    if command.is_empty() {
-                        return Err("there is no command".into());
-                    }
-                    return Ok(Some(Job { policy, busy_status, lockfile, command }));
-                }
-                other => return Err(other.unexpected().into()),
-            }
-        }
-        Err("there is no path".into())
+fn run(job: &Job) -> Result<u8, u8> {
+    let signals = Signals::block().map_err(|error| no_resources(&error))?;
+    let started = Instant::now();
+    let guard = acquire(job, &signals)?;
+    if job.verbose {
+        let seconds = started.elapsed().as_secs_f64();
+        say(&format!("with_lock: getting lock took {seconds:.6} seconds"));
+        say(&format!("with_lock: executing {}", job.command[0].display()));
     }
+    let ended = if job.no_fork {
+        Err(command::replace_this_process(&job.command, guard.path(), &signals))
+    } else {
+        command::run(&job.command, &signals)
+    };
+    if let Err(error) = guard.unlock() {
+        complain(&error);
+    }
+    let ended = ended.map_err(|error| {
+        tell(&format!("cannot run {}: {error}", job.command[0].display()));
+        exit::of_a_command_that_cannot_run(&error)
+    })?;
+    // A shell that runs a loop stops at ^C only if it sees that the signal ended us.
+    if let Some(signal) = ended.received {
+        signals.end_by(signal);
+    }
+    Ok(exit::of_command(ended.status.code(), ended.status.signal()))
+}
 
-    fn run(&self) -> Result<u8, u8> {
-        let token = CancelToken::new().map_err(|error| {
-            complain(&error);
-            NO_LOCK_POSSIBLE
-        })?;
-        let signals = Signals::cancelling(&token).map_err(|error| {
-            complain(&error);
-            NO_LOCK_POSSIBLE
-        })?;
-        let guard = self.acquire(&token).map_err(|status| signals.status().unwrap_or(status))?;
-        let status = signals.run(&self.command);
-        if let Err(error) = guard.unlock() {
-            complain(&error);
+fn acquire(job: &Job, signals: &Signals) -> Result<LockGuard, u8> {
+    let token = CancelToken::new().map_err(|error| no_resources(&error))?;
+    let mut waiting = Waiting::default();
+    let attempts = job.policy.run().on_new_owner(|attempt| {
+        if !job.quiet {
+            waiting.show(attempt);
         }
-        Ok(status)
+    });
+    let (acquired, signal) = signals
+        .cancelling(&token, || attempts.cancel_on(&token).acquire(&job.lockfile))
+        .map_err(|error| no_resources(&error))?;
+    waiting.end();
+    if let Some(signal) = signal {
+        drop(acquired);
+        signals.end_by(signal);
+        return Err(exit::of_signal(signal as i32));
     }
+    acquired.map_err(|error| {
+        match (&error.last, error.reason) {
+            _ if job.quiet && error.is_busy() => {}
+            // Of a single attempt, what it failed with is all there is to tell.
+            (Some(last), GaveUp::Attempts) => complain(last),
+            _ => complain(&error),
+        }
+        match &error.last {
+            Some(last) if error.is_permanent() => exit::of_error(last),
+            _ => job.conflict_status,
+        }
+    })
+}
 
-    fn acquire(&self, token: &CancelToken) -> Result<LockGuard, u8> {
-        let mut waiting = Waiting::default();
-        let acquired = self
-            .policy
-            .run()
-            .on_new_owner(|attempt| waiting.show(attempt))
-            .cancel_on(token)
-            .acquire(&self.lockfile);
-        waiting.end();
-        acquired.map_err(|error| {
-            match (&error.last, error.reason) {
-                // Of a single attempt, what it failed with is all there is to tell.
-                (Some(last), GaveUp::Attempts) => complain(last),
-                _ => complain(&error),
-            }
-            if error.is_permanent() { NO_LOCK_POSSIBLE } else { self.busy_status }
-        })
-    }
+fn no_resources(error: &dyn StdError) -> u8 {
+    complain(error);
+    exit::OS_ERROR
 }
 
 /// Prints an error and what caused it in one line.
@@ -138,4 +112,9 @@ fn complain(error: &dyn StdError) {
 /// must run, and the lock be released, all the same.
 fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "with_lock: {text}");
+}
+
+/// Prints a line on standard output, if somebody listens.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
 }

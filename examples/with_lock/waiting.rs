@@ -4,6 +4,8 @@ use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use nix::libc;
+use nix::unistd::getpgrp;
 use pidlockfile::retry::Attempt;
 
 use crate::tell;
@@ -15,14 +17,11 @@ pub struct Waiting {
 
 impl Waiting {
     pub fn show(&mut self, attempt: &Attempt<'_>) {
-        let text = match attempt.owner() {
-            Some(pid) => format!("waiting for process {pid}"),
-            None => format!("waiting: {}", attempt.error),
-        };
-        if io::stderr().is_terminal() {
+        if io::stderr().is_terminal() && is_in_foreground() {
+            let text = format!("waiting: {}", attempt.error);
             self.spinner.get_or_insert_with(spinner).set_message(text);
         } else {
-            tell(&text);
+            tell(&format!("waiting: {attempt}"));
         }
     }
 
@@ -31,6 +30,12 @@ impl Waiting {
             spinner.finish_and_clear();
         }
     }
+}
+
+/// A background job must not draw over what its user types.
+fn is_in_foreground() -> bool {
+    // SAFETY: tcgetpgrp(3) takes a number and reads no memory of ours.
+    getpgrp().as_raw() == unsafe { libc::tcgetpgrp(libc::STDERR_FILENO) }
 }
 
 fn spinner() -> ProgressBar {

@@ -13,6 +13,8 @@ mod costs;
 #[cfg(feature = "retry")]
 mod daemon;
 mod data;
+#[cfg(all(feature = "retry", target_os = "linux"))]
+mod double_fork;
 mod errors;
 mod exclusion;
 mod fallback;

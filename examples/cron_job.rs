@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context as _, bail};
 use pidlockfile::Lockfile;
 
 /// "Try again later", from sysexits.h.
@@ -16,7 +17,7 @@ const EX_TEMPFAIL: u8 = 75;
 fn main() -> anyhow::Result<ExitCode> {
     let paths: Vec<_> = env::args_os().skip(1).map(PathBuf::from).collect();
     let [lock, source, target] = &paths[..] else {
-        anyhow::bail!("three paths are needed: LOCK SOURCE TARGET");
+        bail!("three paths are needed: LOCK SOURCE TARGET");
     };
     let _guard = match Lockfile::new(lock)?.try_lock() {
         Err(error) if error.is_temporary() => {
@@ -25,6 +26,8 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         result => result?,
     };
-    io::copy(&mut File::open(source)?, &mut File::create(target)?)?;
+    let mut source =
+        File::open(source).with_context(|| format!("cannot read {}", source.display()))?;
+    io::copy(&mut source, &mut File::create(target)?)?;
     Ok(ExitCode::SUCCESS)
 }

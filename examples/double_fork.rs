@@ -1,6 +1,6 @@
-//! A daemon that forks into the background, as daemon(7) has it for `SysV` daemons, and is locked all the while.
+//! A daemon that forks into the background as daemon(7) says, and holds its lock all the time.
 //!
-//! `cargo run --example double_fork -- /tmp/double-fork.pid`, twice; then `kill $(cat /tmp/double-fork.pid)`.
+//! `cargo run --example double_fork -- /tmp/double-fork.pid`, twice.
 //!
 //! The command ends when the daemon is ready, with status 0, or with status 1 and the reason.
 
@@ -40,14 +40,14 @@ fn run() -> anyhow::Result<()> {
     // A program that closes what it has inherited does so before this, or it closes the lock.
     let guard = Lockfile::new(path)?.try_lock()?;
     let (reader, writer) = io::pipe()?;
-    // SAFETY: there is one thread, so no lock is held that the child would wait for. Threads, and a tokio
-    // runtime with them, start in the daemon.
+    // SAFETY: there is one thread, so none holds a mutex that the child would wait for. Threads,
+    // and a tokio runtime with them, start in the daemon.
     match unsafe { fork()? } {
         ForkResult::Parent { child } => {
             drop(writer);
             waitpid(child, None)?;
-            // Here the command's guard is dropped. If the daemon has adopted the lock, the file stays;
-            // if it has failed before, the file goes.
+            // Here the command's guard is dropped. If the daemon has adopted the lock, the file
+            // stays; if it has failed before, the file goes.
             wait_until_ready(reader)
         }
         ForkResult::Child => {
@@ -71,7 +71,7 @@ fn wait_until_ready(mut daemon: PipeReader) -> anyhow::Result<()> {
 fn be_the_child_between(guard: LockGuard, mut command: PipeWriter) -> anyhow::Result<()> {
     // SAFETY: as for the first fork.
     match setsid().and_then(|_| unsafe { fork() }) {
-        Ok(ForkResult::Parent { .. }) => Ok(()), // its copy of the guard is closed, which frees nothing
+        Ok(ForkResult::Parent { .. }) => Ok(()), // to drop its copy of the guard frees nothing
         Ok(ForkResult::Child) => be_the_daemon(guard, command),
         Err(error) => Ok(write!(command, "{error}")?),
     }

@@ -18,8 +18,8 @@ fn main() -> anyhow::Result<()> {
     let acquired = RetryPolicy::daemon()
         .run()
         .on_new_owner(|attempt| {
-            println!("waiting: {attempt}"); // goes to the journal
-            let _ = tell_systemd(&format!("STATUS=waiting: {attempt}"));
+            println!("waiting: {}", attempt.error); // goes to the journal
+            let _ = tell_systemd(&format!("STATUS=waiting: {}", attempt.error));
         })
         .cancel_on(&stop)
         .acquire(&lockfile);
@@ -35,7 +35,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends a line as sd_notify(3) does. Without `Type=notify` there is nobody to tell.
+/// Sends a line as `sd_notify(3)` does. Without `Type=notify` there is nobody to tell.
 fn tell_systemd(state: &str) -> io::Result<()> {
     match env::var_os("NOTIFY_SOCKET") {
         Some(socket) => UnixDatagram::unbound()?.send_to(state.as_bytes(), socket).map(drop),

@@ -1,4 +1,4 @@
-//! A tokio service: it waits for its lock without a thread of its own, and ends cleanly on SIGTERM.
+//! A tokio service that waits for its lock, and ends cleanly on SIGTERM.
 //!
 //! `cargo run --features tokio --example tokio_service -- /tmp/service.pid`, twice.
 
@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
 
     let acquired = RetryPolicy::daemon()
         .run()
-        .on_new_owner(|attempt| println!("waiting: {attempt}"))
+        .on_new_owner(|attempt| println!("waiting: {}", attempt.error))
         .cancel_on(&stop)
         .acquire_async(lockfile)
         .await;

@@ -1,4 +1,4 @@
-//! examples/double_fork.rs as a process: the lock passes from the command to the daemon, and is never free.
+//! `examples/double_fork.rs` as a process: the lock passes from the command to the daemon, and is never free.
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;

@@ -34,6 +34,8 @@ mod mounted;
 mod nfs;
 mod papers;
 mod paths;
+#[cfg(all(feature = "retry", target_os = "linux"))]
+mod recipes;
 mod record;
 #[cfg(feature = "retry")]
 mod retry;

@@ -14,6 +14,8 @@ mod costs;
 #[cfg(feature = "retry")]
 mod daemon;
 mod data;
+#[cfg(all(feature = "retry", target_os = "linux"))]
+mod double_fork;
 mod errors;
 mod exclusion;
 mod fallback;
@@ -33,6 +35,8 @@ mod mounted;
 mod nfs;
 mod papers;
 mod paths;
+#[cfg(all(feature = "retry", target_os = "linux"))]
+mod recipes;
 mod record;
 #[cfg(feature = "retry")]
 mod retry;

@@ -46,7 +46,7 @@ fn set_signals(command: &mut Command, handler: SigHandler, signals: &'static [Si
             // SAFETY: no function of ours is the handler.
             unsafe { signal(which, handler) }?;
         }
-        Ok(SigSet::from_iter(signals.iter().copied()).thread_unblock()?)
+        Ok(signals.iter().copied().collect::<SigSet>().thread_unblock()?)
     };
     // SAFETY: sigaction(2) and sigprocmask(2) are async-signal-safe.
     unsafe { command.pre_exec(set) };

@@ -1,9 +1,10 @@
 //! What every public type is without a word: a change inside of one must not take that away from users.
 
+use std::fmt::Debug;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-fn is_sent_and_shared<T: Send + Sync + Unpin>() {}
-fn is_all<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe>() {}
+fn is_sent_and_shared<T: Send + Sync + Unpin + Debug + 'static>() {}
+fn is_all<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug + 'static>() {}
 
 #[test]
 fn a_lock_and_what_comes_of_it_can_be_sent_shared_and_kept_across_a_panic() {

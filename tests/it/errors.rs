@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
-use pidlockfile::{Error, LockGuard, Lockfile};
+use pidlockfile::{Error, Lockfile};
 
 use crate::sandbox::DEAD_PID;
 
@@ -257,17 +257,4 @@ fn control_characters_of_a_path_are_escaped_in_every_text() {
         assert!(!text.contains(char::is_control), "{text:?}");
         assert!(text.contains(r"/run/a\n\u{1b}[31m\u{85}.pid"), "{text}");
     }
-}
-
-#[test]
-fn public_types_go_where_a_user_needs_them() {
-    fn anywhere<T: Send + Sync + Unpin + std::fmt::Debug + 'static>() {}
-    fn unwinds<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
-    anywhere::<Lockfile>();
-    anywhere::<LockGuard>();
-    anywhere::<pidlockfile::Holder>();
-    anywhere::<Error>();
-    unwinds::<Lockfile>();
-    unwinds::<LockGuard>();
-    unwinds::<pidlockfile::Holder>();
 }

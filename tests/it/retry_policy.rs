@@ -200,13 +200,6 @@ fn nonsense_is_refused_by_the_name_of_its_field() {
 }
 
 #[test]
-fn a_policy_can_be_shared_between_threads() {
-    fn check<T: Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static>() {}
-    check::<RetryPolicy>();
-    check::<InvalidPolicy>();
-}
-
-#[test]
 fn a_policy_can_be_another_one_but_for_a_field() {
     let policy = built(RetryPolicy::daemon().to_builder().max_delay(2000 * MS));
     let by_hand = built(RetryPolicy::builder().max_delay(2000 * MS).max_elapsed(None));

@@ -12,7 +12,7 @@ use proptest::prelude::{ProptestConfig, Strategy, any};
 use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 
-use crate::sandbox::Sandbox;
+use crate::support::sandbox::Sandbox;
 
 /// What a reader does with a record.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -200,7 +200,7 @@ fn where_all_readers_agree_on_a_pid_we_name_it_and_so_rob_no_owner() {
 #[test]
 fn what_we_write_means_the_same_to_every_reader() {
     for pid in [1, 9, 10, 4_194_304, 2_147_483_647_u32] {
-        let record = crate::sandbox::record_of(pid).into_bytes();
+        let record = crate::support::sandbox::record_of(pid).into_bytes();
         for reading in [go(&record), systemd(&record), kill(&record)] {
             assert_eq!(reading, Reading::Pid(pid.into()));
         }

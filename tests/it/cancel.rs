@@ -9,10 +9,10 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pidlockfile::retry::{Attempt, CancelToken, GaveUp, RetryError, RetryPolicy};
 
-use crate::peer::Peer;
-use crate::sandbox::Sandbox;
+use crate::support::peer::Peer;
+use crate::support::sandbox::Sandbox;
+use crate::support::trace::{Traced, require_traced};
 use crate::support::waiting::{LONG, SOON, quickest_end, sleep_undisturbed, would_block};
-use crate::trace::{Traced, require_traced};
 
 mod forks;
 mod signals;

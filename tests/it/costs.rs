@@ -1,9 +1,9 @@
 //! What a lock costs, in system calls and allocations: a count shows a regression where a time may not.
 
-use crate::peer::Peer;
-use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
 use crate::support::allocations::allocations;
-use crate::trace::{Traced, require_traced};
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
+use crate::support::trace::{Traced, require_traced};
 
 #[test]
 fn a_cycle_allocates_nothing() {

@@ -2,9 +2,9 @@
 
 use pidlockfile::Error;
 
-use crate::peer::Peer;
-use crate::sandbox::{PUBLISHING, START, Sandbox, record_of};
-use crate::trace::{Traced, require_traced};
+use crate::support::peer::Peer;
+use crate::support::sandbox::{PUBLISHING, START, Sandbox, record_of};
+use crate::support::trace::{Traced, require_traced};
 
 #[test]
 fn a_killed_owner_leaves_the_lock_free() {

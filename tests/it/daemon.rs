@@ -5,9 +5,9 @@ use std::process::{self, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::example;
-use crate::sandbox::{Sandbox, record_of};
+use crate::support::example;
 use crate::support::program::Program;
+use crate::support::sandbox::{Sandbox, record_of};
 
 fn start(sandbox: &Sandbox) -> Program {
     Program::start(example::command("daemon").arg(sandbox.path()).stderr(Stdio::piped()))

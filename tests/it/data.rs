@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use pidlockfile::Error;
 use proptest::prelude::*;
 
-use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
+use crate::support::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
 
 /// Whether the first line is a number, valid pid or not, told in another way than by the crate.
 fn begins_with_a_number(content: &[u8]) -> bool {

@@ -12,8 +12,8 @@ use pidlockfile::Error;
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::example;
-use crate::sandbox::{Sandbox, is_root, record_of, require, set_mode};
+use crate::support::example;
+use crate::support::sandbox::{Sandbox, is_root, record_of, require, set_mode};
 
 /// A user of whom no other test has a process.
 const LONELY_USER: u32 = 65_123;

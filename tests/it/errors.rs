@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use pidlockfile::{Error, Lockfile};
 
-use crate::sandbox::DEAD_PID;
+use crate::support::sandbox::DEAD_PID;
 
 /// One of each, with what it says, whether it is temporary, and its kind as an `io::Error`.
 #[expect(clippy::too_many_lines, reason = "a table")]

@@ -6,8 +6,8 @@ use std::thread;
 
 use pidlockfile::Error;
 
-use crate::peer::Peer;
-use crate::sandbox::{Sandbox, lock_spinning, record_of};
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Sandbox, lock_spinning, record_of};
 
 #[test]
 fn a_lock_is_taken_and_given_back() {

@@ -6,10 +6,10 @@ use std::fs::{self, File};
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::ability::require_able;
-use crate::peer::Peer;
-use crate::sandbox::{Bystander, PUBLISHING, Sandbox, is_root, record_of, require};
-use crate::trace::{Call, Traced, require_traced};
+use crate::support::ability::require_able;
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Bystander, PUBLISHING, Sandbox, is_root, record_of, require};
+use crate::support::trace::{Call, Traced, require_traced};
 
 #[test]
 fn every_way_of_publishing_gives_a_lock_and_leaves_nothing() {

@@ -3,9 +3,9 @@
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::peer::Peer;
-use crate::sandbox::{DEAD_PID, Sandbox, record_of};
-use crate::trace::{Traced, require_traced};
+use crate::support::peer::Peer;
+use crate::support::sandbox::{DEAD_PID, Sandbox, record_of};
+use crate::support::trace::{Traced, require_traced};
 
 const ERRORS: [Errno; 4] = [Errno::EINTR, Errno::EIO, Errno::ENOSPC, Errno::EDQUOT];
 

@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 
 use pidlockfile::Error;
 
-use crate::peer::Peer;
-use crate::sandbox::{Sandbox, require};
+use crate::support::peer::Peer;
 use crate::support::program::Program;
+use crate::support::sandbox::{Sandbox, require};
 
 fn flock_is_installed() -> bool {
     Command::new("flock").arg("--version").stdout(Stdio::null()).status().is_ok()

@@ -3,10 +3,10 @@
 use nix::libc;
 use pidlockfile::Error;
 
-use crate::peer::Peer;
-use crate::sandbox::{Sandbox, record_of};
+use crate::support::peer::Peer;
 use crate::support::process::Survivor;
-use crate::trace::{Traced, require_traced};
+use crate::support::sandbox::{Sandbox, record_of};
+use crate::support::trace::{Traced, require_traced};
 
 /// An owner that has forked, its sandbox, and the child's pid.
 fn forked_owner() -> (Sandbox, Peer, u32) {

@@ -15,11 +15,11 @@ use std::process::Command;
 use nix::libc;
 use pidlockfile::Error;
 
-use crate::peer::Peer;
-use crate::sandbox::{Bystander, DEAD_PID, PUBLISHING, Sandbox, holder, record_of};
+use crate::support::peer::Peer;
 use crate::support::process::Survivor;
 use crate::support::program::Program;
-use crate::trace::{Traced, require_traced};
+use crate::support::sandbox::{Bystander, DEAD_PID, PUBLISHING, Sandbox, holder, record_of};
+use crate::support::trace::{Traced, require_traced};
 
 #[track_caller]
 fn assert_holder(sandbox: &Sandbox, pid: u32) {

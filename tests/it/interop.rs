@@ -13,9 +13,9 @@ use std::sync::OnceLock;
 use nix::libc;
 use pidlockfile::Error;
 
-use crate::peer::Peer;
-use crate::sandbox::{Sandbox, record_of, require};
+use crate::support::peer::Peer;
 use crate::support::program::Program;
+use crate::support::sandbox::{Sandbox, record_of, require};
 
 const GO_OK: &str = "<nil>";
 const GO_BUSY: &str = "Locked by other process";

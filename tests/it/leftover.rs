@@ -8,9 +8,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use pidlockfile::{Error, Lockfile};
 
-use crate::ability::require_able;
-use crate::peer::Peer;
-use crate::sandbox::{
+use crate::support::ability::require_able;
+use crate::support::peer::Peer;
+use crate::support::sandbox::{
     Bystander, OTHER_USER, Sandbox, is_root, record_of, require, stamp_nanoseconds,
 };
 

@@ -1,9 +1,6 @@
 //! The tests, a module for each behaviour. All go through the public API.
 
 mod support;
-use support::{ability, peer, sandbox, trace};
-#[cfg(feature = "retry")]
-use support::{example, refuse};
 
 mod agreement;
 mod autotraits;

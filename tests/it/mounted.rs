@@ -8,8 +8,8 @@ use std::{env, fs, thread};
 use pidlockfile::retry::RetryPolicy;
 use pidlockfile::{Error, Lockfile};
 
-use crate::peer::Peer;
-use crate::sandbox::{lock_spinning, record_of, test_dir};
+use crate::support::peer::Peer;
+use crate::support::sandbox::{lock_spinning, record_of, test_dir};
 
 fn given_dir(variable: &str) -> PathBuf {
     env::var_os(variable).expect("tests/filesystems.sh says where").into()

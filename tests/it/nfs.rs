@@ -3,10 +3,10 @@
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::ability::require_able;
-use crate::peer::Peer;
-use crate::sandbox::{Sandbox, record_of};
-use crate::trace::{Call, Traced, require_traced};
+use crate::support::ability::require_able;
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Sandbox, record_of};
+use crate::support::trace::{Call, Traced, require_traced};
 
 mod names;
 

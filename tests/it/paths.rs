@@ -12,9 +12,9 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
 use pidlockfile::{Error, Lockfile};
 
-use crate::ability::require_able;
-use crate::peer::Peer;
-use crate::sandbox::{DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require};
+use crate::support::ability::require_able;
+use crate::support::peer::Peer;
+use crate::support::sandbox::{DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require};
 
 mod weather;
 

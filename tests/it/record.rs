@@ -6,9 +6,9 @@ use std::process::Command;
 
 use pidlockfile::Error;
 
-use crate::ability::require_able;
-use crate::peer::Peer;
-use crate::sandbox::{Bystander, Sandbox};
+use crate::support::ability::require_able;
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Bystander, Sandbox};
 
 #[test]
 fn the_record_is_the_pid_and_a_newline_and_nothing_else() {

@@ -12,11 +12,11 @@ use pidlockfile::retry::{
     CancelToken, GaveUp, RetryError, RetryPolicy, Temporary, TryLock, acquire_with_retry,
 };
 
-use crate::peer::Peer;
-use crate::sandbox::Sandbox;
 use crate::support::allocations::allocations;
+use crate::support::peer::Peer;
+use crate::support::sandbox::Sandbox;
+use crate::support::trace::{Traced, require_traced};
 use crate::support::waiting::would_block;
-use crate::trace::{Traced, require_traced};
 
 mod again;
 mod hooks;

@@ -9,7 +9,7 @@ use pidlockfile::Error;
 use pidlockfile::retry::{CancelToken, GaveUp, RetryPolicy, acquire_with_retry_async};
 use tokio::time::Instant;
 
-use crate::sandbox::Sandbox;
+use crate::support::sandbox::Sandbox;
 use crate::support::waiting::{LONG, SOON, quickest_end, would_block};
 
 mod drivers;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use pidlockfile::retry::{RetryPolicy, acquire_with_retry};
 
-use crate::sandbox::Sandbox;
 use crate::support::listener::{Listener, heard_while};
+use crate::support::sandbox::Sandbox;
 
 #[test]
 fn a_wait_is_a_span_and_each_attempt_an_event_in_it() {

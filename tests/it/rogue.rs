@@ -4,9 +4,11 @@ use std::fs;
 
 use pidlockfile::Error;
 
-use crate::ability::require_able;
-use crate::peer::Peer;
-use crate::sandbox::{DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require, set_mode};
+use crate::support::ability::require_able;
+use crate::support::peer::Peer;
+use crate::support::sandbox::{
+    DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require, set_mode,
+};
 
 fn assert_rogue(sandbox: &Sandbox, result: Result<(), Error>) {
     match result {

@@ -7,10 +7,10 @@ use std::fs::File;
 use nix::libc;
 use pidlockfile::Error;
 
-use crate::ability::require_able;
-use crate::peer::Peer;
-use crate::sandbox::{Bystander, DEAD_PID, PUBLISHING, START, Sandbox, record_of};
-use crate::trace::{Traced, require_traced};
+use crate::support::ability::require_able;
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Bystander, DEAD_PID, PUBLISHING, START, Sandbox, record_of};
+use crate::support::trace::{Traced, require_traced};
 
 /// Runs `test` with a peer stopped before each system call of `try_lock`: from each start, for each way
 /// of publishing.

@@ -6,10 +6,12 @@ use std::fs;
 use nix::libc;
 use pidlockfile::Error;
 
-use crate::ability::require_able;
-use crate::peer::Peer;
-use crate::sandbox::{Bystander, DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require};
-use crate::trace::{Traced, require_traced};
+use crate::support::ability::require_able;
+use crate::support::peer::Peer;
+use crate::support::sandbox::{
+    Bystander, DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require,
+};
+use crate::support::trace::{Traced, require_traced};
 
 fn assert_busy_by_record(sandbox: &Sandbox, owner: u32) {
     match sandbox.lockfile().try_lock() {
@@ -221,7 +223,7 @@ fn owner_tells_absent_invalid_dead_and_live_apart() {
 fn asking_for_the_owner_takes_no_kernel_lock() {
     let sandbox = Sandbox::new();
     sandbox.plant(record_of(DEAD_PID));
-    let traced = crate::trace::Traced::new(Peer::at(&sandbox.path()));
+    let traced = crate::support::trace::Traced::new(Peer::at(&sandbox.path()));
     require!(traced.is_some(), "tracing is forbidden");
     let calls = traced.unwrap().calls("owner");
     assert!(calls.contains(&nix::libc::SYS_pread64), "{calls:?}");

@@ -23,8 +23,6 @@ fn modules_named_in(path: &Path) -> Vec<String> {
 
 #[test]
 fn a_file_names_the_support_and_its_own_module_and_no_other() {
-    const SHORT_FOR_SUPPORT: &[&str] =
-        &["ability", "example", "peer", "refuse", "sandbox", "trace"];
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     let (mut files_of_support, mut named) = (0, 0);
     for file in sources_in(&root) {
@@ -33,9 +31,7 @@ fn a_file_names_the_support_and_its_own_module_and_no_other() {
         files_of_support += usize::from(module == "support");
         for name in modules_named_in(&file) {
             named += 1;
-            let is_support = name == "support"
-                || module != "support" && SHORT_FOR_SUPPORT.contains(&name.as_str());
-            assert!(is_support || name == module, "{} names {name}", below.display());
+            assert!(name == "support" || name == module, "{} names {name}", below.display());
         }
     }
     assert!(files_of_support > 10 && named > 100, "{files_of_support} {named}");

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 
-use crate::ability::require_able;
-use crate::peer::Peer;
-use crate::sandbox::{DEAD_PID, Sandbox, is_root, record_of, require, set_mode};
-use crate::trace::{Traced, require_traced};
+use crate::support::ability::require_able;
+use crate::support::peer::Peer;
+use crate::support::sandbox::{DEAD_PID, Sandbox, is_root, record_of, require, set_mode};
+use crate::support::trace::{Traced, require_traced};
 
 mod told;
 
@@ -224,7 +224,7 @@ fn a_live_owner_without_a_kernel_lock_is_not_taken_over_in_place() {
     require!(is_root(), "needs root, to become another user");
     require_able!(Users);
     let sandbox = shared(0o1777);
-    let owner = crate::sandbox::Bystander::new();
+    let owner = crate::support::sandbox::Bystander::new();
     sandbox.plant(record_of(owner.pid()));
     set_mode(&sandbox.path(), 0o666);
     let answer = peer_of(BOB, &sandbox.path(), "666").ask("try_lock");

@@ -9,9 +9,9 @@ use nix::unistd::gettid;
 use pidlockfile::retry::{Attempt, CancelToken, GaveUp};
 use pidlockfile::{LockGuard, Lockfile};
 
-use crate::peer::Peer;
-use crate::sandbox::{Bystander, Sandbox, record_of};
+use crate::support::peer::Peer;
 use crate::support::process::await_sleep_of;
+use crate::support::sandbox::{Bystander, Sandbox, record_of};
 use crate::support::waiting::{long_sleep, long_wait, quickest_end};
 #[cfg(feature = "tokio")]
 use crate::support::waiting::{long_wait_async, runtime};

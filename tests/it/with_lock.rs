@@ -14,11 +14,11 @@ use std::process::{Child, Command, Output, Stdio};
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::unistd::Pid;
 
-use crate::example;
-use crate::peer::Peer;
-use crate::sandbox::{Bystander, Sandbox, record_of};
+use crate::support::example;
+use crate::support::peer::Peer;
 use crate::support::process::{Survivor, await_state};
 use crate::support::program::Program;
+use crate::support::sandbox::{Bystander, Sandbox, record_of};
 
 /// The signals that it passes on.
 const SIGNALS: [Signal; 6] = [

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use crate::example;
 use crate::holder::{owner_with_a_child_that_stays, shell_that_locks};
-use crate::peer::Peer;
-use crate::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
+use crate::support::example;
+use crate::support::peer::Peer;
 use crate::support::program::Program;
+use crate::support::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
 
 /// Its exit status, and all that it says.
 fn control(path: &Path, arguments: &[&str]) -> (i32, String) {

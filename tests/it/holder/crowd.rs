@@ -3,8 +3,8 @@
 use std::fs;
 
 use crate::holder::namespaces::{container, visitor};
-use crate::peer::Peer;
-use crate::sandbox::{Sandbox, is_root, require};
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Sandbox, is_root, require};
 
 /// Few enough to be used again within milliseconds.
 const PID_MAX: &str = "400";

@@ -1,7 +1,7 @@
 //! A pid means another process in another pid namespace: nobody there is ever taken for the holder.
 
-use crate::peer::Peer;
-use crate::sandbox::{Bystander, Sandbox, is_root, record_of, require};
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Bystander, Sandbox, is_root, record_of, require};
 
 /// The pid that an owner and an innocent share, each in a container of its own.
 pub const SHARED_PID: u32 = 77;

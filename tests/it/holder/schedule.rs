@@ -3,9 +3,9 @@
 use nix::libc;
 
 use crate::holder::namespaces::{SHARED_PID, container, visitor};
-use crate::peer::Peer;
-use crate::sandbox::{Sandbox, is_root, require};
-use crate::trace::{Traced, require_traced};
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Sandbox, is_root, require};
+use crate::support::trace::{Traced, require_traced};
 
 /// As few as a proof can take.
 const LEAST_CALLS: usize = 20;

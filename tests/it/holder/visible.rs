@@ -1,7 +1,7 @@
 //! What the system does not show to the process that asks is no proof.
 
-use crate::peer::Peer;
-use crate::sandbox::{OTHER_USER, Sandbox, is_root, require, set_mode};
+use crate::support::peer::Peer;
+use crate::support::sandbox::{OTHER_USER, Sandbox, is_root, require, set_mode};
 
 #[test]
 fn what_the_system_does_not_show_is_no_proof_and_the_text_says_why() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use pidlockfile::Holder;
 
-use crate::peer::Peer;
-use crate::sandbox::{OTHER_USER, Sandbox, holder, is_root, require};
+use crate::support::peer::Peer;
+use crate::support::sandbox::{OTHER_USER, Sandbox, holder, is_root, require};
 
 const LONG: Option<Duration> = Some(Duration::from_secs(60));
 

@@ -4,10 +4,10 @@ use std::fs;
 
 use nix::libc;
 
-use crate::ability::require_able;
-use crate::peer::Peer;
-use crate::sandbox::{Bystander, Sandbox, record_of};
-use crate::trace::{Traced, require_traced};
+use crate::support::ability::require_able;
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Bystander, Sandbox, record_of};
+use crate::support::trace::{Traced, require_traced};
 
 /// A daemonizer that closes all descriptors, and what the program opens next.
 #[test]

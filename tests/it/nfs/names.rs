@@ -5,11 +5,11 @@ use std::fs;
 use nix::errno::Errno;
 use nix::libc;
 
-use crate::ability::require_able;
 use crate::nfs::peer_elsewhere;
-use crate::peer::Peer;
-use crate::sandbox::{Sandbox, record_of};
-use crate::trace::{Call, Traced, require_traced};
+use crate::support::ability::require_able;
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Sandbox, record_of};
+use crate::support::trace::{Call, Traced, require_traced};
 
 /// An NFS v4 client opens a removed file again and again by the name that it remembers, until it asks its
 /// server.

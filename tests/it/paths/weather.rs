@@ -8,8 +8,8 @@ use std::thread;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::paths::assert_io;
-use crate::peer::Peer;
-use crate::sandbox::{Sandbox, is_root, require};
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Sandbox, is_root, require};
 
 /// A file system of its own, mounted on the sandbox's directory.
 struct Tmpfs<'a>(&'a Sandbox);

@@ -5,9 +5,9 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use pidlockfile::Error;
 
-use crate::example;
-use crate::sandbox::{Sandbox, is_root, require};
+use crate::support::example;
 use crate::support::program::Program;
+use crate::support::sandbox::{Sandbox, is_root, require};
 
 /// examples/service.rs as the first process of a new pid namespace. With unshare(1) it dies, too.
 fn container(sandbox: &Sandbox) -> Program {

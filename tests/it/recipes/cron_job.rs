@@ -8,8 +8,8 @@ use std::process::{Command, Output, Stdio};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::example;
-use crate::sandbox::Sandbox;
+use crate::support::example;
+use crate::support::sandbox::Sandbox;
 
 fn job(sandbox: &Sandbox, source: &str) -> (Command, PathBuf) {
     let [source, target] = [source, "target"].map(|name| sandbox.dir().join(name));

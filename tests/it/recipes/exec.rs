@@ -12,10 +12,10 @@ use pidlockfile::{Error, Lockfile};
 use rustix::fd::BorrowedFd;
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use crate::example;
-use crate::sandbox::{Sandbox, record_of, set_mode};
+use crate::support::example;
 use crate::support::process::this_binary_again;
 use crate::support::program::Program;
+use crate::support::sandbox::{Sandbox, record_of, set_mode};
 
 const PATH: &str = "PIDLOCKFILE_EXEC_PATH";
 const PROGRAM: &str = "PIDLOCKFILE_EXEC_PROGRAM";

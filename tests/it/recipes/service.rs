@@ -6,9 +6,9 @@ use std::process::{self, Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::example;
-use crate::sandbox::{Sandbox, record_of};
+use crate::support::example;
 use crate::support::program::Program;
+use crate::support::sandbox::{Sandbox, record_of};
 
 /// What systemd is at the other end of `NOTIFY_SOCKET`.
 fn listen(sandbox: &Sandbox, service: &mut Command) -> UnixDatagram {

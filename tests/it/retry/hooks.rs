@@ -10,7 +10,7 @@ use pidlockfile::Error;
 use pidlockfile::retry::{Attempt, RetryPolicy, Temporary, TryLock};
 
 use crate::retry::{MS, denied, hasty};
-use crate::sandbox::Sandbox;
+use crate::support::sandbox::Sandbox;
 use crate::support::waiting::would_block;
 
 #[test]

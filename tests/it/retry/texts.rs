@@ -7,7 +7,7 @@ use std::{fs, io, process};
 use pidlockfile::retry::{GaveUp, Jitter, RetryError, RetryPolicy, Temporary, acquire_with_retry};
 
 use crate::retry::{MS, denied};
-use crate::sandbox::{Bystander, Sandbox, record_of};
+use crate::support::sandbox::{Bystander, Sandbox, record_of};
 use crate::support::waiting::would_block;
 
 /// A run that ended in this way, after this time.

@@ -7,7 +7,7 @@ use pidlockfile::retry::{CancelToken, RetryPolicy};
 use tokio::time::timeout;
 
 use crate::retry_async::SECOND;
-use crate::sandbox::Sandbox;
+use crate::support::sandbox::Sandbox;
 use crate::support::waiting::SOON;
 
 type Builder = tokio::runtime::Builder;

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::retry_async::SECOND;
-use crate::sandbox::Sandbox;
+use crate::support::sandbox::Sandbox;
 use crate::support::waiting::{LONG, would_block};
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! What a user is told where another one is in the way.
 
-use crate::ability::require_able;
-use crate::sandbox::{Sandbox, is_root, require, set_mode};
+use crate::support::ability::require_able;
+use crate::support::sandbox::{Sandbox, is_root, require, set_mode};
 use crate::users::{ALICE, BOB, peer_of, shared};
 
 #[test]

@@ -11,10 +11,10 @@ use std::time::Duration;
 use pidlockfile::LockGuard;
 use pidlockfile::retry::{Attempt, RetryPolicy};
 
-use crate::peer::Peer;
-use crate::refuse::refuse;
-use crate::sandbox::Sandbox;
+use crate::support::peer::Peer;
 use crate::support::process::{exit_at_once, forked, must_end_well, must_succeed};
+use crate::support::refuse::refuse;
+use crate::support::sandbox::Sandbox;
 use crate::support::waiting::long_wait;
 use crate::wake::{MS, TWINS};
 

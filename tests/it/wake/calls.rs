@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use nix::libc;
 
-use crate::peer::Peer;
-use crate::sandbox::{Bystander, Sandbox, record_of, set_mode};
-use crate::trace::{Call, Traced, require_traced};
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Bystander, Sandbox, record_of, set_mode};
+use crate::support::trace::{Call, Traced, require_traced};
 
 /// A waiter that is about to fall asleep; `None` where tracing is forbidden.
 pub fn falling_asleep(path: &Path) -> Option<Traced> {

@@ -2,9 +2,9 @@
 
 use nix::libc;
 
-use crate::peer::Peer;
-use crate::sandbox::{Sandbox, require, set_mode};
-use crate::trace::{Call, Traced, require_traced};
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Sandbox, require, set_mode};
+use crate::support::trace::{Call, Traced, require_traced};
 use crate::wake::calls::{falling_asleep, reaction};
 
 #[cfg(all(feature = "tokio", target_arch = "x86_64"))]

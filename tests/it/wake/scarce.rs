@@ -12,9 +12,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pidlockfile::retry::RetryPolicy;
 
 use super::MS;
-use crate::peer::Peer;
-use crate::sandbox::Sandbox;
+use crate::support::peer::Peer;
 use crate::support::process::must_succeed;
+use crate::support::sandbox::Sandbox;
 use crate::support::waiting::long_wait;
 
 /// The numbers of the inotify descriptors of this thread.

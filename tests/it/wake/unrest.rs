@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use pidlockfile::retry::{Attempt, GaveUp, Jitter, RetryPolicy, TryLock, Watch};
 
-use crate::peer::Peer;
-use crate::sandbox::{Sandbox, set_mode};
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Sandbox, set_mode};
 #[cfg(feature = "tokio")]
 use crate::support::waiting::runtime;
 use crate::support::waiting::{SOON, long_sleep};

@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 
 use super::{answer, output, with_lock};
-use crate::sandbox::{Sandbox, require};
+use crate::support::sandbox::{Sandbox, require};
 
 #[test]
 fn a_file_that_is_no_lock_file_is_wrong_data_and_stays() {

@@ -4,9 +4,9 @@ use pidlockfile::Error;
 use pidlockfile::retry::RetryPolicy;
 
 use super::{output, with_lock};
-use crate::sandbox::{Sandbox, record_of};
 use crate::support::process::Survivor;
 use crate::support::program::Program;
+use crate::support::sandbox::{Sandbox, record_of};
 
 #[test]
 fn the_command_has_its_pid_and_holds_the_lock_to_its_end() {

@@ -6,9 +6,9 @@ use std::process::Command;
 use nix::sys::signal::{SigHandler, SigSet, Signal};
 
 use super::{SIGNALS, line_of, output, send, set_signals, with_lock};
-use crate::peer::Peer;
-use crate::sandbox::{Sandbox, record_of};
+use crate::support::peer::Peer;
 use crate::support::program::Program;
+use crate::support::sandbox::{Sandbox, record_of};
 
 #[test]
 fn each_signal_ends_the_wait_and_the_command_never_runs() {

@@ -11,10 +11,10 @@ use nix::unistd::{Pid, mkfifo};
 use pidlockfile::retry::RetryPolicy;
 
 use super::{SIGNALS, SigHandler, set_signals};
-use crate::ability::require_able;
-use crate::example;
-use crate::peer::Peer;
-use crate::sandbox::{Sandbox, require};
+use crate::support::ability::require_able;
+use crate::support::example;
+use crate::support::peer::Peer;
+use crate::support::sandbox::{Sandbox, require};
 
 /// Runs `with_lock PATH SCRIPT ARGUMENT` as the leader of the terminal's session.
 fn on_a_terminal(sandbox: &Sandbox, script: &str) -> Child {

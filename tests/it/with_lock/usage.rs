@@ -4,9 +4,9 @@ use std::io;
 use std::process::Command;
 
 use super::{answer, output, with_lock};
-use crate::example;
-use crate::peer::Peer;
-use crate::sandbox::Sandbox;
+use crate::support::example;
+use crate::support::peer::Peer;
+use crate::support::sandbox::Sandbox;
 
 /// Runs `with_lock WORDS`, and returns its complaint.
 fn wrong_usage(words: &[&str]) -> String {

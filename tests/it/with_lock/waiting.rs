@@ -8,8 +8,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::{line_of, output, send, with_lock};
-use crate::peer::Peer;
-use crate::sandbox::Sandbox;
+use crate::support::peer::Peer;
+use crate::support::sandbox::Sandbox;
 
 /// What every text of a wait for `pid` begins with.
 fn waiting_for(pid: u32, sandbox: &Sandbox) -> String {

@@ -12,6 +12,7 @@ use pidlockfile::{Error, Lockfile};
 use rustix::fd::BorrowedFd;
 use rustix::io::{FdFlags, fcntl_setfd};
 
+use crate::ability::require_able;
 use crate::example;
 use crate::sandbox::{Sandbox, record_of, set_mode};
 use crate::support::process::this_binary_again;
@@ -67,6 +68,7 @@ fn unaware(sandbox: &Sandbox) -> Command {
 
 #[test]
 fn a_program_that_knows_nothing_of_the_lock_does_not_keep_it_across_exec() {
+    require_able!(Stamps);
     let sandbox = Sandbox::new();
     let mut program = locks_and_executes(&sandbox, &unaware(&sandbox), false);
     assert_eq!(program.line(), "running");

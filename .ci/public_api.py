@@ -79,6 +79,8 @@ def walk(path, ids):
                 line(name, f"use {inner['source']}", of)
                 continue
             of, ((kind, inner),) = target, target["inner"].items()
+        if kind == "module" and name == "pidlockfile::recipes":
+            continue  # pages, which no build contains
         if kind == "module":
             line(name, "mod", of)
             walk(name, inner["items"])

@@ -112,7 +112,8 @@
 #[cfg(not(unix))]
 compile_error!("pidlockfile needs flock(2) and pid files, which only Unix has");
 
-#[cfg(all(any(doc, doctest), feature = "retry"))]
+#[cfg(any(doc, doctest))]
+#[cfg(feature = "retry")]
 pub mod recipes;
 mod holder;
 #[cfg(feature = "retry")]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{self, Command, Output, Stdio};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -15,8 +15,10 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use crate::support::example;
 use crate::support::sandbox::{Sandbox, is_root, record_of, require, set_mode};
 
-/// A user of whom no other test has a process.
-const LONELY_USER: u32 = 65_123;
+/// A user that has no other process, also if these tests are run twice at a time.
+fn lonely_user() -> u32 {
+    60_000 + process::id() % 5_000
+}
 
 /// A daemon that is killed in the end, if it still runs.
 struct Daemon {
@@ -170,7 +172,7 @@ fn a_second_fork_that_fails_is_told_through_the_command_too() {
     let sandbox = Sandbox::new();
     set_mode(sandbox.dir(), 0o777);
     // The command and the child between.
-    let complaint = start_and_fail(&sandbox, "--nproc=2", Some(LONELY_USER));
+    let complaint = start_and_fail(&sandbox, "--nproc=2", Some(lonely_user()));
     let reason = "double_fork: the daemon failed: EAGAIN: Try again\n";
     assert_eq!(complaint, reason);
     sandbox.assert_free_and_clean();

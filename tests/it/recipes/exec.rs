@@ -12,20 +12,24 @@ use pidlockfile::{Error, Lockfile};
 use rustix::fd::BorrowedFd;
 use rustix::io::{FdFlags, fcntl_setfd};
 
+use crate::support::ability::require_able;
 use crate::support::example;
 use crate::support::process::this_binary_again;
 use crate::support::program::Program;
-use crate::support::sandbox::{Sandbox, record_of, set_mode};
+use crate::support::sandbox::{Sandbox, record_of};
 
 const PATH: &str = "PIDLOCKFILE_EXEC_PATH";
-const PROGRAM: &str = "PIDLOCKFILE_EXEC_PROGRAM";
+const SCRIPT: &str = "PIDLOCKFILE_EXEC_SCRIPT";
 const INHERIT: &str = "PIDLOCKFILE_EXEC_INHERIT";
 
-/// A process that takes the lock and becomes another program, with the lock file's path as its argument. What
-/// it prints begins with a line of that program.
-fn locks_and_executes(sandbox: &Sandbox, program: &Command, inherit: bool) -> Program {
+/// Prints a line, and runs until its standard input ends.
+const UNAWARE: &str = "echo running; exec cat";
+
+/// A process that takes the lock and becomes a shell, with the lock file's path as its argument. What it
+/// prints begins with a line of the script.
+fn locks_and_executes(sandbox: &Sandbox, script: &str, inherit: bool) -> Program {
     let mut command = this_binary_again("recipes::exec::lock_and_execute");
-    command.env(PATH, sandbox.path()).env(PROGRAM, program.get_program());
+    command.env(PATH, sandbox.path()).env(SCRIPT, script);
     if inherit {
         command.env(INHERIT, "yes");
     }
@@ -45,7 +49,7 @@ fn lock_and_execute() {
         fcntl_setfd(file, FdFlags::empty()).unwrap();
     }
     println!("\nexecuting");
-    let error = Command::new(env::var_os(PROGRAM).unwrap()).arg(&path).exec();
+    let error = Command::new("sh").arg("-c").arg(env::var_os(SCRIPT).unwrap()).arg(&path).exec();
     panic!("{error} {guard:?}");
 }
 
@@ -57,18 +61,11 @@ fn descriptor_of(path: &Path) -> Option<RawFd> {
     Some(ours.file_name().to_str().unwrap().parse().unwrap())
 }
 
-/// A program that prints a line, and runs until its standard input ends.
-fn unaware(sandbox: &Sandbox) -> Command {
-    let script = sandbox.dir().join("script");
-    fs::write(&script, "#!/bin/sh\necho running\nexec cat").unwrap();
-    set_mode(&script, 0o755);
-    Command::new(script)
-}
-
 #[test]
 fn a_program_that_knows_nothing_of_the_lock_does_not_keep_it_across_exec() {
+    require_able!(Stamps);
     let sandbox = Sandbox::new();
-    let mut program = locks_and_executes(&sandbox, &unaware(&sandbox), false);
+    let mut program = locks_and_executes(&sandbox, UNAWARE, false);
     assert_eq!(program.line(), "running");
     assert_eq!(sandbox.record(), record_of(program.pid()), "its pid is there, and it runs");
     sandbox.lock().unlock().unwrap();
@@ -78,7 +75,9 @@ fn a_program_that_knows_nothing_of_the_lock_does_not_keep_it_across_exec() {
 #[test]
 fn a_program_that_locks_anew_after_exec_gets_the_lock_at_once_if_nobody_was_quicker() {
     let sandbox = Sandbox::new();
-    let mut daemon = locks_and_executes(&sandbox, &example::command("daemon"), false);
+    let daemon = example::command("daemon");
+    let script = format!("exec {} \"$0\"", daemon.get_program().display());
+    let mut daemon = locks_and_executes(&sandbox, &script, false);
     assert_eq!(daemon.line(), format!("working as process {}", daemon.pid()));
     assert_eq!(sandbox.record(), record_of(daemon.pid()));
     daemon.signal(Signal::SIGTERM);
@@ -89,7 +88,7 @@ fn a_program_that_locks_anew_after_exec_gets_the_lock_at_once_if_nobody_was_quic
 #[test]
 fn a_descriptor_made_to_stay_open_keeps_the_lock_across_exec_but_nobody_removes_the_file() {
     let sandbox = Sandbox::new();
-    let mut program = locks_and_executes(&sandbox, &unaware(&sandbox), true);
+    let mut program = locks_and_executes(&sandbox, UNAWARE, true);
     assert_eq!(program.line(), "running");
     match sandbox.lockfile().try_lock() {
         Err(Error::Busy { pid, kernel_locked: true, .. }) => assert_eq!(pid, Some(program.pid())),
@@ -106,15 +105,14 @@ fn a_descriptor_made_to_stay_open_keeps_the_lock_across_exec_but_nobody_removes_
 fn a_started_program_has_no_part_in_the_lock() {
     let sandbox = Sandbox::new();
     let guard = sandbox.lock();
-    let mut program = unaware(&sandbox);
-    let mut child = Program::start(&mut program);
+    let mut child = Program::start(Command::new("sh").args(["-c", UNAWARE]));
     assert_eq!(child.line(), "running");
     guard.unlock().unwrap();
     sandbox.lock().unlock().unwrap();
     let of_child = fs::read_dir(format!("/proc/{}/fd", child.pid())).unwrap();
-    let files = of_child.map(|descriptor| fs::read_link(descriptor.unwrap().path()).unwrap());
-    let of_sandbox = files.filter(|file| file.starts_with(sandbox.dir()));
-    let ours: Vec<_> = of_sandbox.filter(|file| file != program.get_program()).collect();
+    // What it closes meanwhile is none of ours.
+    let files = of_child.filter_map(|descriptor| fs::read_link(descriptor.unwrap().path()).ok());
+    let ours: Vec<_> = files.filter(|file| file.starts_with(sandbox.dir())).collect();
     assert!(ours.is_empty(), "{ours:?}");
 }
 

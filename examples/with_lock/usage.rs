@@ -178,7 +178,7 @@ fn short(letter: char) -> Result<Word, Wrong> {
     known.map(|(_, word)| *word).ok_or_else(|| format!("there is no option -{letter}").into())
 }
 
-/// A name may be cut short, as for `getopt_long(3)`, while it can mean one option only.
+/// A name may be cut short, as `getopt_long` takes it, while it can mean one option only.
 fn long(name: &str) -> Result<Word, Wrong> {
     if let Some((_, word)) = LONG.iter().find(|(long, _)| *long == name) {
         return Ok(*word);

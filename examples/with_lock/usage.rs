@@ -13,34 +13,7 @@ use pidlockfile::retry::RetryPolicy;
 
 use crate::exit;
 
-const HELP: &str = "\
-usage: with_lock [OPTION…] PATH COMMAND [ARGUMENT…]
-       with_lock [OPTION…] PATH -c STRING
-
-Runs COMMAND, or STRING in a shell, while holding the lock at PATH.
-
-  -n, --nb, --nonblock           fail at once if another process holds the lock
-  -w, --wait, --timeout SECONDS  wait no longer than that, and not until the lock is free
-  -E, --conflict-exit-code CODE  the exit status if the lock was not free in time, instead of 1
-  -c, --command STRING           run STRING with $SHELL, or else /bin/sh
-  -F, --no-fork                  become COMMAND, which keeps the lock; the file stays behind
-  -o, --close                    let COMMAND not inherit the lock: always so without -F
-  -x, -e, --exclusive            one process holds the lock: always so
-  -q, --quiet                    do not say on standard error who holds the lock
-      --verbose                  say how long it took to get the lock, and what is run
-      --pid-too                  honour the pid of a running process in the file, as a shell script writes
-                                 it, even without a kernel lock
-  -h, --help                     print this
-  -V, --version                  print the version
-
-SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 are passed on to
-COMMAND. The lock ends with COMMAND, even if a child of it goes on. If with_lock is killed, the kernel kills
-COMMAND too, on Linux; but not what COMMAND has started itself, nor a set-user-ID program.
-
-Exit status: COMMAND's, or 128 + N if signal N ended it. 1 or CODE: the lock was not free in time.
-64: wrong usage. 65: the file holds something other than a pid, or its file system has no flock(2).
-66: it cannot be opened. 69: COMMAND cannot be run. 71: out of memory, processes or files.
-73: the file cannot be created.";
+const HELP: &str = include_str!("help.txt").trim_ascii_end();
 
 pub enum Request {
     Print(&'static str),

@@ -107,7 +107,7 @@ fn ctrl_c_ends_the_wait_and_leaves_a_clean_line() {
 const COUNT: &str =
     "trap 'echo interrupted' INT; trap 'exit 40' TERM; echo started; while :; do read line; done";
 
-/// What is shown until SIGTERM ends the command, which with_lock passes on as the last signal that it got.
+/// What is shown until SIGTERM ends the command, the last signal that `with_lock` passes on.
 fn terminate(terminal: &mut Child, sandbox: &Sandbox) -> String {
     kill(with_lock_in(sandbox), Signal::SIGTERM).unwrap();
     let shown = shown_to_the_end(terminal);

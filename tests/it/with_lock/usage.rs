@@ -145,6 +145,7 @@ fn help_and_version_are_printed_even_if_nobody_listens() {
         let (code, out, complaint) = answer(command.output().unwrap());
         assert_eq!((code, complaint.as_str()), (Some(0), ""));
         assert!(out.starts_with(begin), "{out}");
+        assert!(out.lines().all(|line| line.chars().count() <= 80), "too wide for a terminal");
 
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);

@@ -56,7 +56,7 @@ impl Signals {
         let inherited_mask = SigSet::thread_get_mask()?;
         let mut awaited = SigSet::from_iter(PASSED_ON);
         awaited.add(Signal::SIGCHLD);
-        // First of all, for `is_ignored` changes for a moment what they do.
+        // Before `is_ignored`, which changes for a moment what they do.
         awaited.thread_block()?;
         // Where SIGCHLD is ignored, the kernel reaps the command, and its exit status is lost.
         set(Signal::SIGCHLD, SigHandler::SigDfl)?;

@@ -53,7 +53,7 @@ const SHARED: Word = Word::Refused(
 );
 const UNLOCK: Word =
     Word::Refused("the lock ends with its command; put into the command what needs the lock");
-const DESCRIPTOR: &str = "a descriptor has no path that could name its owner; give the path and a command, or use flock(1)";
+const DESCRIPTOR: &str = "a descriptor has no path to name its owner; give a path and a command, or use flock(1) elsewhere";
 const RANGE: Word =
     Word::Refused("the lock is one of flock(2) on the whole file; leave this option out");
 
@@ -136,6 +136,7 @@ pub fn parse(mut arguments: Parser) -> Result<Request, Wrong> {
     }
     let policy = match timeout {
         _ if nonblock => RetryPolicy::none(),
+        Some(Duration::ZERO) => RetryPolicy::none(),
         Some(limit) => RetryPolicy::default().with_max_elapsed(limit),
         None => RetryPolicy::daemon(),
     };

@@ -6,12 +6,12 @@
 //! `control PATH stop [-w SECONDS] [-k]`: sends SIGTERM and waits, 10 seconds by default, until the lock is
 //! free or another process holds it; with `-k` SIGKILL follows. Exit status: 0 if that came true, 1 if not.
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io};
 
+use anyhow::{Context as _, bail};
 use pidlockfile::{Holder, Lockfile};
 
 const USAGE: &str = "usage: control PATH status\n       control PATH stop [-w SECONDS] [-k]";
@@ -47,16 +47,13 @@ fn main() -> ExitCode {
     match done {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            match error.source() {
-                Some(cause) => eprintln!("control: {error}: {cause}"),
-                None => eprintln!("control: {error}"),
-            }
+            eprintln!("control: {error:#}"); // the cause too
             ExitCode::from(if matches!(task, Task::Status) { NOT_KNOWN } else { 1 })
         }
     }
 }
 
-fn arguments() -> Result<(OsString, Task), Box<dyn Error>> {
+fn arguments() -> anyhow::Result<(OsString, Task)> {
     use lexopt::prelude::*;
     let mut words = Vec::new();
     let mut how = Stop { patience: Duration::from_secs(10), kill: false };
@@ -70,15 +67,15 @@ fn arguments() -> Result<(OsString, Task), Box<dyn Error>> {
         }
     }
     let [path, task] =
-        <[OsString; 2]>::try_from(words).map_err(|_| "PATH and a task are needed")?;
+        <[OsString; 2]>::try_from(words).ok().context("PATH and a task are needed")?;
     match task.to_str() {
         Some("status") => Ok((path, Task::Status)),
         Some("stop") => Ok((path, Task::Stop(how))),
-        _ => Err("the task is `status` or `stop`".into()),
+        _ => bail!("the task is `status` or `stop`"),
     }
 }
 
-fn status(lockfile: &Lockfile) -> Result<u8, Box<dyn Error>> {
+fn status(lockfile: &Lockfile) -> anyhow::Result<u8> {
     let shown = lockfile.path().display();
     let Some(holder) = lockfile.holder()? else {
         let is_there = lockfile.path().symlink_metadata().is_ok();
@@ -113,7 +110,7 @@ fn for_how_long(since: SystemTime) -> String {
     format!(", for {days} d {hours:02}:{minutes:02}:{:02} h", seconds % 60)
 }
 
-fn stop(lockfile: &Lockfile, how: &Stop) -> Result<u8, Box<dyn Error>> {
+fn stop(lockfile: &Lockfile, how: &Stop) -> anyhow::Result<u8> {
     let shown = lockfile.path().display();
     let Some(holder) = lockfile.holder()? else {
         println!("nobody holds {shown}");
@@ -134,7 +131,7 @@ fn stop(lockfile: &Lockfile, how: &Stop) -> Result<u8, Box<dyn Error>> {
 }
 
 /// Waits until the lock is free or another process holds it; `false` if the time is up before.
-fn wait(lockfile: &Lockfile, holder: &Holder, patience: Duration) -> Result<bool, Box<dyn Error>> {
+fn wait(lockfile: &Lockfile, holder: &Holder, patience: Duration) -> anyhow::Result<bool> {
     let started = Instant::now();
     let pid = holder.pid();
     loop {

@@ -3,10 +3,8 @@
 //!
 //! `cargo run --example daemon -- /run/daemon.pid`, twice.
 
-use std::error::Error;
-use std::process::ExitCode;
 use std::time::Duration;
-use std::{env, process, thread};
+use std::{env, io, process, thread};
 
 use pidlockfile::Lockfile;
 use pidlockfile::retry::{CancelToken, RetryPolicy};
@@ -15,14 +13,7 @@ use signal_hook::iterator::Signals;
 
 const WORK_INTERVAL: Duration = Duration::from_secs(1);
 
-fn main() -> ExitCode {
-    let Err(error) = run() else { return ExitCode::SUCCESS };
-    let cause = error.source().map(|cause| format!(": {cause}"));
-    eprintln!("daemon: {error}{}", cause.unwrap_or_default());
-    ExitCode::FAILURE
-}
-
-fn run() -> Result<(), Box<dyn Error>> {
+fn main() -> anyhow::Result<()> {
     let path = env::args_os().nth(1).unwrap_or_else(|| "/tmp/daemon-example.pid".into());
     let lockfile = Lockfile::new(path)?;
     let stop = stop_on_signals()?;
@@ -56,7 +47,7 @@ fn run() -> Result<(), Box<dyn Error>> {
 }
 
 /// A thread that waits for signals may do anything, and needs no `unsafe`.
-fn stop_on_signals() -> Result<CancelToken, Box<dyn Error>> {
+fn stop_on_signals() -> io::Result<CancelToken> {
     let stop = CancelToken::new()?;
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let token = stop.clone();

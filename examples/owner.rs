@@ -29,10 +29,7 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
         Err(error) => {
-            match std::error::Error::source(&error) {
-                Some(cause) => eprintln!("owner: {error}: {cause}"),
-                None => eprintln!("owner: {error}"),
-            }
+            eprintln!("owner: {:#}", anyhow::Error::from(error)); // the cause too
             ExitCode::from(2)
         }
     }

@@ -2,20 +2,12 @@
 //!
 //! `cargo run --example scoped`
 
-use std::error::Error as _;
-use std::process::{self, ExitCode};
+use std::{env, process};
 
-use pidlockfile::{Error, Lockfile};
+use pidlockfile::Lockfile;
 
-fn main() -> ExitCode {
-    let Err(error) = work_alone() else { return ExitCode::SUCCESS };
-    let cause = error.source().map(|cause| format!(": {cause}"));
-    eprintln!("scoped: {error}{}", cause.unwrap_or_default());
-    ExitCode::FAILURE
-}
-
-fn work_alone() -> Result<(), Error> {
-    let lockfile = Lockfile::new(std::env::temp_dir().join("scoped-example.pid"))?;
+fn main() -> anyhow::Result<()> {
+    let lockfile = Lockfile::new(env::temp_dir().join("scoped-example.pid"))?;
     {
         let _guard = lockfile.try_lock()?;
         println!("locked by process {}", process::id());

@@ -12,10 +12,10 @@ use std::process::{Command, ExitStatus};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 
-use crate::signals::{Received, Signals};
+use crate::signals::Signals;
 
 pub struct Ended {
     pub status: ExitStatus,
@@ -31,21 +31,15 @@ pub fn run(command: &[OsString], signals: &Signals) -> io::Result<Ended> {
     let pid = Pid::from_raw(child.id().cast_signed());
     let mut received = SigSet::empty();
     loop {
-        match signals.next() {
-            // It is reaped here and nowhere else, so no signal goes to a recycled pid.
-            Received { signal: Signal::SIGCHLD, .. } => {
-                if let Some(status) = child.try_wait()? {
-                    let signal = status.signal().and_then(|signal| signal.try_into().ok());
-                    let received = signal.filter(|&signal| received.contains(signal));
-                    return Ok(Ended { status, received });
-                }
-            }
-            Received { signal, reached_the_command } => {
-                received.add(signal);
-                if !reached_the_command {
-                    let _ = kill(pid, signal);
-                }
-            }
+        let next = signals.next();
+        if next.signal != Signal::SIGCHLD {
+            received.add(next.signal);
+            next.pass_on(pid);
+        // It is reaped here and nowhere else, so no signal goes to a recycled pid.
+        } else if let Some(status) = child.try_wait()? {
+            let signal = status.signal().and_then(|signal| signal.try_into().ok());
+            let received = signal.filter(|&signal| received.contains(signal));
+            return Ok(Ended { status, received });
         }
     }
 }

@@ -32,7 +32,7 @@ pub fn of_error(error: &Error) -> u8 {
 
 pub fn of_a_command_that_cannot_run(error: &io::Error) -> u8 {
     match errno(error) {
-        // From fork(2) most likely. An error of no system call is that of a lock that exec would lose.
+        // Most likely from fork(2). An error without a number says that the lock could not be handed over.
         Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::UnknownErrno => {
             OS_ERROR
         }

@@ -68,7 +68,7 @@ fn run(job: &Job) -> Result<u8, u8> {
 
 fn acquire(job: &Job, signals: &Signals) -> Result<LockGuard, u8> {
     let token = CancelToken::new().map_err(|error| no_resources(&error))?;
-    let mut waiting = Waiting::default();
+    let mut waiting = Waiting::new();
     let attempts = job.policy.run().on_new_owner(|attempt| {
         if !job.quiet {
             waiting.show(attempt);

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, raise, signal};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, getsid};
+use nix::unistd::{Pid, getpgid, getpgrp, getsid};
 use pidlockfile::retry::CancelToken;
 
 const PASSED_ON: [Signal; 6] = [
@@ -35,8 +35,19 @@ pub struct Signals {
 /// A signal that this process got.
 pub struct Received {
     pub signal: Signal,
-    /// Whether the command has got it as well, as part of the terminal's foreground job.
-    pub reached_the_command: bool,
+    is_from_terminal: bool,
+}
+
+impl Received {
+    /// Passes it on to the command, unless the terminal has sent it to both: to all of its foreground job.
+    pub fn pass_on(&self, command: Pid) {
+        let is_of_our_job = getpgid(Some(command)) == Ok(getpgrp());
+        // The kernel tells a hang-up to the leader of the session only.
+        let is_for_us_alone = self.signal == Signal::SIGHUP && getsid(None) == Ok(Pid::this());
+        if !self.is_from_terminal || !is_of_our_job || is_for_us_alone {
+            let _ = kill(command, self.signal);
+        }
+    }
 }
 
 impl Signals {
@@ -45,7 +56,7 @@ impl Signals {
         let inherited_mask = SigSet::thread_get_mask()?;
         let mut awaited = SigSet::from_iter(PASSED_ON);
         awaited.add(Signal::SIGCHLD);
-        // First of all, for `is_ignored` changes for a moment what they do.
+        // Before `is_ignored`, which changes for a moment what they do.
         awaited.thread_block()?;
         // Where SIGCHLD is ignored, the kernel reaps the command, and its exit status is lost.
         set(Signal::SIGCHLD, SigHandler::SigDfl)?;
@@ -105,12 +116,8 @@ impl Signals {
                 && let Some(signal) =
                     self.awaited.iter().find(|&signal| info.ssi_signo == signal as u32)
             {
-                // A process that sends a signal is given a code of zero or less.
-                let is_from_terminal = info.ssi_code > 0 && signal != Signal::SIGCHLD;
-                return Received {
-                    signal,
-                    reached_the_command: is_from_terminal && !is_for_us_alone(signal),
-                };
+                // What a process sends has a code of zero or less.
+                return Received { signal, is_from_terminal: info.ssi_code > 0 };
             }
         }
     }
@@ -120,8 +127,8 @@ impl Signals {
     pub fn next(&self) -> Received {
         loop {
             if let Ok(signal) = self.awaited.wait() {
-                let reached_the_command = matches!(signal, Signal::SIGINT | Signal::SIGQUIT);
-                return Received { signal, reached_the_command };
+                let is_from_terminal = matches!(signal, Signal::SIGINT | Signal::SIGQUIT);
+                return Received { signal, is_from_terminal };
             }
         }
     }
@@ -131,12 +138,6 @@ impl Signals {
         let _ = raise(signal);
         let _ = self.inherited_mask.thread_set_mask();
     }
-}
-
-/// The kernel tells a hang-up to the leader of the session only.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn is_for_us_alone(signal: Signal) -> bool {
-    signal == Signal::SIGHUP && getsid(None) == Ok(Pid::this())
 }
 
 fn is_ignored(signal: Signal) -> nix::Result<bool> {

@@ -13,34 +13,7 @@ use pidlockfile::retry::RetryPolicy;
 
 use crate::exit;
 
-const HELP: &str = "\
-usage: with_lock [OPTION…] PATH COMMAND [ARGUMENT…]
-       with_lock [OPTION…] PATH -c STRING
-
-Runs COMMAND, or STRING in a shell, while holding the lock at PATH.
-
-  -n, --nb, --nonblock           fail at once if another process holds the lock
-  -w, --wait, --timeout SECONDS  wait no longer than that, and not until the lock is free
-  -E, --conflict-exit-code CODE  the exit status if the lock was not free in time, instead of 1
-  -c, --command STRING           run STRING with $SHELL, or else /bin/sh
-  -F, --no-fork                  become COMMAND, which keeps the lock; the file stays behind
-  -o, --close                    let COMMAND not inherit the lock: always so without -F
-  -x, -e, --exclusive            one process holds the lock: always so
-  -q, --quiet                    do not say on standard error who holds the lock
-      --verbose                  say how long it took to get the lock, and what is run
-      --pid-too                  honour the pid of a running process in the file, as a shell script writes
-                                 it, even without a kernel lock
-  -h, --help                     print this
-  -V, --version                  print the version
-
-SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 are passed on to
-COMMAND. The lock ends with COMMAND, even if a child of it goes on. If with_lock is killed, the kernel kills
-COMMAND too, on Linux; but not what COMMAND has started itself, nor a set-user-ID program.
-
-Exit status: COMMAND's, or 128 + N if signal N ended it. 1 or CODE: the lock was not free in time.
-64: wrong usage. 65: the file holds something other than a pid, or its file system has no flock(2).
-66: it cannot be opened. 69: COMMAND cannot be run. 71: out of memory, processes or files.
-73: the file cannot be created.";
+const HELP: &str = include_str!("help.txt").trim_ascii_end();
 
 pub enum Request {
     Print(&'static str),
@@ -80,7 +53,7 @@ const SHARED: Word = Word::Refused(
 );
 const UNLOCK: Word =
     Word::Refused("the lock ends with its command; put into the command what needs the lock");
-const DESCRIPTOR: &str = "a descriptor has no path that could name its owner; give the path and a command, or use flock(1)";
+const DESCRIPTOR: &str = "a descriptor has no path to name its owner; give a path and a command, or use flock(1) elsewhere";
 const RANGE: Word =
     Word::Refused("the lock is one of flock(2) on the whole file; leave this option out");
 
@@ -163,6 +136,7 @@ pub fn parse(mut arguments: Parser) -> Result<Request, Wrong> {
     }
     let policy = match timeout {
         _ if nonblock => RetryPolicy::none(),
+        Some(Duration::ZERO) => RetryPolicy::none(),
         Some(limit) => RetryPolicy::default().with_max_elapsed(limit),
         None => RetryPolicy::daemon(),
     };
@@ -178,7 +152,7 @@ fn short(letter: char) -> Result<Word, Wrong> {
     known.map(|(_, word)| *word).ok_or_else(|| format!("there is no option -{letter}").into())
 }
 
-/// A name may be cut short, as for `getopt_long(3)`, while it can mean one option only.
+/// A name may be cut short, as `getopt_long` takes it, while it can mean one option only.
 fn long(name: &str) -> Result<Word, Wrong> {
     if let Some((_, word)) = LONG.iter().find(|(long, _)| *long == name) {
         return Ok(*word);

@@ -1,46 +1,73 @@
-//! Says whom we wait for: a spinner on a terminal, and elsewhere a line for each new owner.
+//! Says whom we wait for: a line for each new owner, and on a terminal a spinner below it.
 
-use std::io::{self, IsTerminal as _};
-use std::time::Duration;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use nix::libc;
 use nix::unistd::getpgrp;
 use pidlockfile::retry::Attempt;
 
 use crate::tell;
 
-#[derive(Default)]
+const FRAMES: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
+const INTERVAL: Duration = Duration::from_millis(100);
+const CLEAR_LINE: &str = "\r\x1b[2K";
+
 pub struct Waiting {
-    spinner: Option<ProgressBar>,
+    started: Instant,
+    spinner: Option<Spinner>,
 }
 
 impl Waiting {
+    pub fn new() -> Waiting {
+        Waiting { started: Instant::now(), spinner: None }
+    }
+
     pub fn show(&mut self, attempt: &Attempt<'_>) {
-        if io::stderr().is_terminal() && is_in_foreground() {
-            let text = format!("waiting: {}", attempt.error);
-            self.spinner.get_or_insert_with(spinner).set_message(text);
-        } else {
-            tell(&format!("waiting: {attempt}"));
+        self.end();
+        tell(&format!("waiting: {attempt}"));
+        if io::stderr().is_terminal() {
+            self.spinner = Spinner::start(self.started).ok();
         }
     }
 
     pub fn end(&mut self) {
-        if let Some(spinner) = self.spinner.take() {
-            spinner.finish_and_clear();
+        if let Some(Spinner { stop, thread }) = self.spinner.take() {
+            drop(stop);
+            let _ = thread.join();
         }
     }
 }
 
-/// A background job must not draw over what its user types.
-fn is_in_foreground() -> bool {
-    // SAFETY: tcgetpgrp(3) takes a number and reads no memory of ours.
-    getpgrp().as_raw() == unsafe { libc::tcgetpgrp(libc::STDERR_FILENO) }
+struct Spinner {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
 }
 
-fn spinner() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
-    let spinner = ProgressBar::new_spinner().with_style(style.expect("the template is valid"));
-    spinner.enable_steady_tick(Duration::from_millis(100));
-    spinner
+impl Spinner {
+    fn start(started: Instant) -> io::Result<Spinner> {
+        let (stop, stopped) = mpsc::channel();
+        let spin = move || {
+            for frame in FRAMES.iter().cycle() {
+                let seconds = started.elapsed().as_secs();
+                // The cursor goes back, so that the `^C` that the terminal prints is cleared as well.
+                draw(&format!("{CLEAR_LINE}{frame} {seconds} s\r"));
+                if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
+                    break;
+                }
+            }
+            draw(CLEAR_LINE);
+        };
+        Ok(Spinner { stop, thread: thread::Builder::new().spawn(spin)? })
+    }
+}
+
+/// Draws on the terminal, unless that is another job's now.
+fn draw(text: &str) {
+    // SAFETY: tcgetpgrp(3) takes a number and touches no memory of ours.
+    if getpgrp().as_raw() == unsafe { libc::tcgetpgrp(libc::STDERR_FILENO) } {
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
 }

@@ -14,7 +14,8 @@ is_protected() {
     [[ " ${not_protected[*]} " != *" $name "* ]]
 }
 
-NO_LOCK_POSSIBLE=69
+# In sysexits.h it is EX_CANTCREAT.
+CANNOT_CREATE=73
 
 failures_of_all=()
 rows=()
@@ -141,7 +142,7 @@ check_refused() {
         status=0
         text+=("$(in_time "$WITH_LOCK" -n "$m/$file" true 2>&1)") || status=$?
         after=$(cd "$m" && ls -la)
-        if [ "$status" != $NO_LOCK_POSSIBLE ] || [ "$before" != "$after" ]; then
+        if [ "$status" != $CANNOT_CREATE ] || [ "$before" != "$after" ]; then
             echo "exit status $status; before: $before; after: $after"
             verdict=1
         fi
@@ -153,7 +154,7 @@ check_refused() {
 # The lower layer of an overlay holds a live owner's file and stale ones; four processes go for each of these at once.
 check_lower_layer() {
     local i j status=0 pids
-    in_time "$WITH_LOCK" -n -E 75 "$m/live.pid" true 2>/dev/null || status=$?
+    in_time "$WITH_LOCK" -n --pid-too -E 75 "$m/live.pid" true 2>/dev/null || status=$?
     [ "$status" = 75 ] && [ -e "$m/live.pid" ] || { echo "a live owner's file of the lower layer was taken: $status"; return 1; }
     for ((i = 0; i < 20; i++)); do
         pids=()

@@ -84,6 +84,6 @@ fn a_daemon_whose_file_is_removed_notices_and_ends() {
     fs::remove_file(sandbox.path()).unwrap();
     let (status, _, complaint) = daemon.end();
     assert_eq!(status.code(), Some(1));
-    let begin = format!("daemon: {} was removed, replaced or ", sandbox.path().display());
+    let begin = format!("Error: {} was removed, replaced or ", sandbox.path().display());
     assert!(complaint.starts_with(&begin), "{complaint}");
 }

@@ -64,18 +64,23 @@ fn it_ends_by_the_signal_that_it_passed_on_and_the_command_ended_by() {
 }
 
 #[test]
-fn an_ignored_signal_does_not_end_the_wait() {
-    for ignored in [&[Signal::SIGINT], &[Signal::SIGHUP]] {
+fn a_signal_that_was_ignored_or_blocked_does_not_end_the_wait() {
+    let block = || Ok(SigSet::from(Signal::SIGHUP).thread_block()?);
+    for ignored in [Some(&[Signal::SIGINT]), Some(&[Signal::SIGHUP]), None] {
         let sandbox = Sandbox::new();
-        let _owner = Peer::holding(&sandbox.path());
+        let mut owner = Peer::holding(&sandbox.path());
         let mut command = with_lock(&[], &sandbox, &["true"]);
-        set_signals(&mut command, SigHandler::SigIgn, ignored);
+        match ignored {
+            Some(signals) => set_signals(&mut command, SigHandler::SigIgn, signals),
+            // SAFETY: sigprocmask(2) is async-signal-safe.
+            None => drop(unsafe { command.pre_exec(block) }),
+        }
         let mut child = command.spawn().unwrap();
         line_of(child.stderr.take().unwrap());
-        send(&child, ignored[0]);
-        // Of two signals that wait, the kernel hands out the one with the lower number first.
-        send(&child, Signal::SIGTERM);
-        assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGTERM as i32), "{ignored:?}");
+        send(&child, ignored.map_or(Signal::SIGHUP, |signals| signals[0]));
+        // It looks at every signal before it runs the command.
+        owner.must("unlock");
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{ignored:?}");
     }
 }
 

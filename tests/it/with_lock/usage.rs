@@ -54,8 +54,8 @@ fn what_cannot_be_had_is_refused_with_the_way_out() {
         (&["--shared", "/x", "true"], "--shared: ", "readers take turns"),
         (&["-u", "/x", "true"], "-u: ", "put into the command what needs the lock"),
         (&["--unlock", "9"], "--unlock: ", "put into the command what needs the lock"),
-        (&["-n", "9"], "9: ", "give the path and a command, or use flock(1)"),
-        (&["--fd", "9", "true"], "--fd: ", "give the path and a command, or use flock(1)"),
+        (&["-n", "9"], "9: ", "give a path and a command, or use flock(1) elsewhere"),
+        (&["--fd", "9", "true"], "--fd: ", "give a path and a command, or use flock(1) elsewhere"),
         (&["--fcntl", "/x", "true"], "--fcntl: ", "leave this option out"),
         (&["--start", "1", "/x", "true"], "--start: ", "leave this option out"),
         (&["--length=1", "/x", "true"], "--length: ", "leave this option out"),
@@ -145,6 +145,7 @@ fn help_and_version_are_printed_even_if_nobody_listens() {
         let (code, out, complaint) = answer(command.output().unwrap());
         assert_eq!((code, complaint.as_str()), (Some(0), ""));
         assert!(out.starts_with(begin), "{out}");
+        assert!(out.lines().all(|line| line.chars().count() <= 80), "too wide for a terminal");
 
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);

@@ -1,4 +1,4 @@
-//! A process, kept by a pidfd, and what /proc shows of its open files.
+//! A process, identified by a pidfd, and what /proc shows of its open files.
 
 use std::io;
 
@@ -29,12 +29,12 @@ pub(super) enum Doubt {
     ProcessHidden,
     NoProc,
     NoPidfd,
-    /// The system could not look, for want of memory or descriptors; with what it was to do.
+    /// The system lacked memory or descriptors to look; with the step that failed.
     Io(&'static str, io::Error),
 }
 
 impl Doubt {
-    /// In words, for `Error::Unproven`; they go on from "the process".
+    /// The reason in `Error::Unproven`, which continues a sentence about the process.
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Doubt::NoPid => {

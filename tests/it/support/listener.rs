@@ -1,4 +1,4 @@
-//! A subscriber of `tracing` that writes down what it hears.
+//! A subscriber of `tracing` that records what it receives.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Writes a line for all that it is told by this crate.
+/// Writes a line for each span and event of this crate.
 #[derive(Clone, Default)]
 pub struct Listener {
     lines: Arc<Mutex<Vec<String>>>,
@@ -73,7 +73,7 @@ impl Visit for Fields<'_> {
     }
 }
 
-/// What is heard while `work` is done.
+/// The lines that are written while `work` runs.
 pub fn heard_while(work: impl FnOnce()) -> Vec<String> {
     let listener = Listener::default();
     tracing::subscriber::with_default(listener.clone(), work);

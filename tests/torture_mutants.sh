@@ -112,7 +112,7 @@ takeover_in_place_without_the_kernel_lock() {
 # record cannot make up for the kernel lock that a mutant frees too early.
 kernel_lock_only='torture no_two_own_it_with_the_kernel_lock_only'
 exclusive='torture no_two_own_it_by_exclusive_creation_with_the_kernel_lock_only'
-stranger='torture a_killed_owners_lock_is_had_at_once_although_a_stranger_has_its_pid'
+stranger='torture a_killed_owners_lock_is_taken_at_once_although_a_stranger_has_its_pid'
 script='torture no_two_own_it_where_a_script_writes_into_the_leftover'
 exclusive_script='torture no_two_own_it_by_exclusive_creation_where_a_script_writes_into_the_leftover'
 mutants=(

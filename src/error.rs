@@ -32,7 +32,7 @@ pub enum Error {
         /// the lock may be held by a reader, or by another attempt that looks at a stale file.
         /// [`Lockfile::holder`](crate::Lockfile::holder) checks it.
         pid: Option<u32>,
-        /// Whether a process holds the kernel lock, which is free at the latest when that process ends. If not,
+        /// Whether some process holds the kernel lock, which the kernel frees when that process ends. If not,
         /// the only evidence of an owner is the record, which names a running process.
         kernel_locked: bool,
     },
@@ -96,7 +96,7 @@ pub enum Error {
         found: &'static str,
     },
 
-    /// The content of the file cannot be a lock file's. The file is left as it is.
+    /// The content of the file shows that it is no lock file. It stays as it is.
     #[error(
         "{} holds something other than a pid, so it is not taken for a lock file and stays as it is; \
          use another path for the lock, or remove the file",
@@ -158,7 +158,7 @@ pub enum Error {
         reason: &'static str,
     },
 
-    /// The operating system refused a step of the work.
+    /// A system call failed.
     #[error("cannot {action} {}{}", Shown(path), remedy(action, source))]
     Io {
         /// What was being done, as a verb: `open`, `create`, …

@@ -92,10 +92,9 @@ impl LockGuard {
 
     /// Checks that this process still holds the lock.
     ///
-    /// A daemon can ask now and then, or before work that must not be done twice. It learns whether another
-    /// program has removed the file, after which another process can take the lock; nothing can prevent that.
-    /// It also learns whether this process has closed the descriptor that held the lock, as a program does that
-    /// closes all its descriptors.
+    /// A daemon can call this now and then, or before work that must not be done twice. Another program can
+    /// remove the file, and then another process can take the lock: nothing can prevent that, but this method
+    /// reports it. It also reports that this process has closed the descriptor that held the lock.
     ///
     /// # Errors
     ///
@@ -167,11 +166,11 @@ impl LockGuard {
         self.rewrite_record()
     }
 
-    /// Releases the lock, removes the file, and reports a failure.
+    /// Releases the lock, removes the file, and reports any failure.
     ///
     /// Afterwards the kernel lock is free in any case, unless a forked child still has a copy of it. If the
     /// record cannot be read, or the path leads to another place since a chroot(2), the file stays as it is,
-    /// and others can take its pid for an owner's until this process ends.
+    /// and other processes may honour the pid in it until this process ends.
     ///
     /// # Errors
     ///

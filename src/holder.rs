@@ -81,10 +81,10 @@ impl Lockfile {
     ///
     /// # What others see
     ///
-    /// While the lock is held, or if there is no file, other processes notice nothing. Only a stale file, left
-    /// by a crash, gets a shared kernel lock for a moment, and so does a file that is just being created where
-    /// the file system has no `O_TMPFILE`. A `try_lock` that looks at the file in that moment gets
-    /// [`Busy`](Error::Busy), as it can from any other attempt.
+    /// While the lock is held, or if there is no file, other processes notice nothing. On a stale file this
+    /// method holds a shared kernel lock for a moment, and a `try_lock` in that moment gets
+    /// [`Busy`](Error::Busy), as it does during any other attempt. Where the file system has no `O_TMPFILE`,
+    /// the same can happen to a file that is just being created.
     ///
     /// # Errors
     ///
@@ -219,8 +219,8 @@ impl Holder {
     ///
     /// # Errors
     ///
-    /// [`Io`](Error::Io) if the system is out of memory. A signal that this process handles is no error, and
-    /// does not change the limit.
+    /// [`Io`](Error::Io) if the system is out of memory. A signal that this process handles neither ends the
+    /// wait nor changes the limit.
     pub fn wait(&self, limit: Option<Duration>) -> Result<bool, Error> {
         self.process.wait(limit, None).map_err(self.wait_error())
     }

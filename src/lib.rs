@@ -42,10 +42,11 @@
 //!   `O_TMPFILE` (FUSE, NFS, vfat, …), and while a forked child [adopts](LockGuard::adopt) the lock, a
 //!   reader can find the file empty for a moment.
 //! - `try_lock` never sleeps and never waits for another process. A refused attempt writes nothing.
-//! - A file whose content cannot be a lock file's is never removed or written, nor is a symlink, fifo, socket,
-//!   device or directory: a mistyped path is an [error](Error::NotAPidFile).
-//! - If a forked child drops its copy of the guard, the lock stays locked. [`LockGuard`] names the exception,
-//!   in new pid namespaces.
+//! - `try_lock` never removes or writes a file that cannot be a lock file (see *Short files* under
+//!   [Limits](#limits)), nor a symlink, fifo, socket, device or directory: a mistyped path is an
+//!   [error](Error::NotAPidFile).
+//! - If a forked child drops its copy of the guard, the lock stays locked. [`LockGuard`] describes the one
+//!   exception, in a new pid namespace.
 //! - [`Lockfile::holder`] finds the process that holds the lock, so that you can stop it, and never returns a
 //!   different process. If the lock is held but its holder cannot be proven, that is an
 //!   [error](Error::Unproven).
@@ -53,21 +54,22 @@
 //! # Limits
 //!
 //! - **Recycled pids.** A file without a stamp counts as locked while its pid belongs to a running process,
-//!   even if another process wrote it. No stamp is on a file that another program wrote, that was [taken
-//!   over](Lockfile::mode) from another user, or whose modification time was changed (`touch`); nor on any file
-//!   where the file system is not local or keeps no time in nanoseconds (NFS, FUSE, vfat, ext3, …). Where there
-//!   is no `O_TMPFILE`, and in [`adopt`](LockGuard::adopt), a process that is killed between its record and its
-//!   stamp leaves such a file, too. If such pids are recycled, [`Lockfile::kernel_lock_only`] helps.
+//!   even if another process wrote it. These files carry no stamp: a file that another program wrote; a file
+//!   [taken over](Lockfile::mode) from another user; a file whose modification time was changed (`touch`);
+//!   every file on a file system that is not local or keeps no time in nanoseconds (NFS, FUSE, vfat, ext3, …);
+//!   and, where there is no `O_TMPFILE` and in [`adopt`](LockGuard::adopt), the file of a process that was
+//!   killed between its record and its stamp. If such pids are recycled, [`Lockfile::kernel_lock_only`] helps.
 //! - **Lost descriptors.** A program that closes all its descriptors, as some daemonizers do, loses the lock;
 //!   [`LockGuard::verify`] reports it. A program that calls execve(2) loses it, too. Take the lock after such a
 //!   step, or take it again.
-//! - **Modes and crashes.** The umask takes bits away from the [mode](Lockfile::mode) of a new file, and the
-//!   process then sets them. Where there is no `O_TMPFILE`, a process that is killed before that leaves a file
-//!   that other users, or even its own, may not open.
+//! - **Modes and crashes.** A new file lacks the bits of its [mode](Lockfile::mode) that the umask removes,
+//!   until the process sets them. Where there is no `O_TMPFILE`, a process that is killed before that leaves a
+//!   file that other users, or even the same user, may not open.
 //! - **Children of a killed owner.** A child that was forked without exec shares its parent's kernel lock. If
 //!   the parent is killed, the lock stays busy until the child ends, too.
-//! - **Short files.** Any file of up to 16 bytes, any small file of nothing but blanks and NUL bytes, and any
-//!   file whose first line is a number can be a lock file. If it names no running process, it is replaced.
+//! - **Short files.** These files can be lock files, and are replaced if they name no running process: any file
+//!   of up to 16 bytes, any small file of nothing but blanks and NUL bytes, and any file whose first line is a
+//!   number.
 //! - **Directories that others can write.** Anyone who can write to the directory can remove the file, and then
 //!   another process can take the lock. `verify` reports it; nothing can prevent it. If that happens between
 //!   our check of a file and our unlink, we remove the other process's new file: no system call checks and
@@ -86,8 +88,8 @@
 #![doc = include_str!("file-systems.md")]
 //!
 //! The crate treats f2fs, zfs and bcachefs as local, like the file systems in the first row; they were not
-//! tested. Two mounts of one directory can lack a common kernel lock: FUSE beside the directory behind it, or
-//! NFS beside its server's disk. There only the recorded pid protects the lock. It is honoured while it names a
+//! tested. Some mounts of one directory do not share their kernel locks: FUSE and the directory behind it, or
+//! NFS and its server's disk. There only the recorded pid protects the lock. It is honoured while it names a
 //! running process, but two attempts at the same moment can both succeed, and with `kernel_lock_only` nothing
 //! protects the lock. `tests/filesystems.sh` in the repository tests every file system that the machine can
 //! mount.
@@ -99,7 +101,7 @@
 //! | flock(1), flock(2) | Each is refused while the other holds the lock. Use `flock -n`: our release removes the file, so a flock(1) that waits then locks a file without a name, which keeps nobody out |
 //! | Python's filelock | The same, with [`Lockfile::kernel_lock_only`]. It empties our record each time it tries |
 //! | a script that writes its pid and removes the file | We honour its lock while it runs. It honours ours if it checks the pid |
-//! | Go's nightlyone/lockfile | Each honours the other's lock. It removes whatever file the path names after it has found a stale one there, so two owners are possible when both take over a stale file at once |
+//! | Go's nightlyone/lockfile | Each honours the other's lock. Once it has found a stale file, it removes whatever file the path then names, so two owners are possible when both take over a stale file at once |
 //! | fcntl(2) record locks (`lockf`, Python's `fcntl.lockf`) | Neither keeps the other out: flock(2) does not see these locks |
 //!
 #![cfg_attr(feature = "retry", doc = include_str!("retry/crate-page.md"))]

@@ -55,8 +55,7 @@ impl Lockfile {
     ///
     /// It must be absolute, because a daemon changes its working directory, and must end in a file name.
     /// `std::path::absolute` makes a path absolute; `~` is not expanded. Use the file for the lock alone: an
-    /// existing file whose content cannot be a lock file's is [refused](Error::NotAPidFile), and is left as it
-    /// is.
+    /// existing file that cannot be a lock file is [refused](Error::NotAPidFile), and stays as it is.
     ///
     /// # Errors
     ///
@@ -98,7 +97,7 @@ impl Lockfile {
     /// [`Unreadable`](Error::Unreadable). For a stale file that this user may neither remove nor write, the
     /// error is [`Unremovable`](Error::Unremovable).
     ///
-    /// Anyone who may read the file can also lock a stale one, see *Readers* under [Limits](crate#limits).
+    /// Anyone who may read a stale file can lock it: see *Readers* under [Limits](crate#limits).
     #[must_use]
     pub fn mode(self, mode: u32) -> Lockfile {
         Lockfile { mode: mode & 0o7777 | OWNER_MAY_READ, ..self }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Duration;
 use std::{process, thread};
 
-/// Ends the waits to which it was given.
+/// Ends the waits that it is passed to.
 ///
 /// Clones share one state: cancelling one of them cancels all, for good. A run checks the token before every
 /// attempt, and a sleep ends as soon as the token is cancelled.

@@ -189,9 +189,9 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
     ///
     /// Dropping the future ends the run and leaves nothing locked. Use the policy's time limit and not
     /// `tokio::time::timeout`: the policy's error names the holder of the lock. `try_lock` runs on the task's
-    /// thread: for a [`Lockfile`](crate::Lockfile) it takes microseconds and never blocks. A lock whose service
-    /// takes longer to answer [lines up](TryLock::line_up), and does not block the thread either. Pass a clone
-    /// of the lock, or an [`Arc`](std::sync::Arc) of it, if the future must be `'static`.
+    /// thread: for a [`Lockfile`](crate::Lockfile) it takes microseconds and never blocks. If a lock service
+    /// takes longer to answer, [`line_up`](TryLock::line_up) keeps it from blocking the thread. Pass a clone of
+    /// the lock, or an [`Arc`](std::sync::Arc) of it, if the future must be `'static`.
     ///
     /// # Errors
     ///

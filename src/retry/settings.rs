@@ -37,9 +37,9 @@ enum Preset {
 
 /// Reads the fields of the [builder](crate::retry::RetryPolicyBuilder), with the same names and rules.
 ///
-/// `preset`, `"default"` or `"daemon"`, supplies the missing fields; without a preset, the default policy does.
-/// An unknown field is an error. Durations are written as `"250ms"` or `"1m 30s"`, `max_elapsed` may also be
-/// `"forever"`, and jitter is `"none"`, `"equal"` or `"full"`.
+/// The field `preset` is `"default"` or `"daemon"`, and supplies the missing fields; without it, the default
+/// policy does. An unknown field is an error. Durations are written as `"250ms"` or `"1m 30s"`, `max_elapsed`
+/// may also be `"forever"`, and jitter is `"none"`, `"equal"` or `"full"`.
 ///
 /// # Examples
 ///

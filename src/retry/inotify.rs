@@ -113,8 +113,8 @@ impl FileWatch {
     /// Watches the file that the path now names.
     ///
     /// Watching the same inode again changes nothing in the kernel. Removing the watch first would make the
-    /// kernel free it after a grace period, for which the close of every other instance waits, too. A killed
-    /// owner would so keep its pid for up to 20 ms.
+    /// kernel free it later (SRCU), and the close of every other instance waits for that. A killed owner could
+    /// so keep its pid for up to 20 ms.
     fn begin(mut self) -> io::Result<Watch> {
         self.owner = None;
         let waits = lock(&self.waits, PATIENTLY).ok_or(io::ErrorKind::WouldBlock)?;

@@ -84,7 +84,7 @@ fn assert_refused_by_pid(path: &Path, owner: u32) {
 }
 
 #[test]
-#[ignore = "tests/filesystems.sh gives it a directory with two in it, of which one holds 100,000 files"]
+#[ignore = "tests/filesystems.sh gives it two directories, and 100,000 files in one of them"]
 fn a_cycle_beside_a_hundred_thousand_files_costs_at_most_a_tenth_more() {
     let lockfiles = ["empty", "crowded"]
         .map(|dir| Lockfile::new(test_dir().join(dir).join("test.pid")).unwrap());

@@ -1,4 +1,4 @@
-//! A model of the lock, of which a checker tries every interleaving.
+//! A model of the lock; a checker tries every interleaving.
 //!
 //! # How to read this
 //!

@@ -20,7 +20,7 @@ impl Listener {
         self.lines.lock().unwrap().push(line);
     }
 
-    pub fn heard(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
 }
@@ -74,8 +74,8 @@ impl Visit for Fields<'_> {
 }
 
 /// The lines that are written while `work` runs.
-pub fn heard_while(work: impl FnOnce()) -> Vec<String> {
+pub fn lines_while(work: impl FnOnce()) -> Vec<String> {
     let listener = Listener::default();
     tracing::subscriber::with_default(listener.clone(), work);
-    listener.heard()
+    listener.lines()
 }

@@ -76,8 +76,8 @@ impl Lockfile {
     /// reader of the file, a child of a killed owner, or an attempt to lock. After
     /// [`adopt`](crate::LockGuard::adopt) the holder is the adopter.
     ///
-    /// It also tells whether the lock is held at all: an [`Unproven`](Error::Unproven) error means that it is,
-    /// or may be.
+    /// It also tells whether the lock is held: `None` means that it is not, and an
+    /// [`Unproven`](Error::Unproven) error that it is, or may be.
     ///
     /// # What others see
     ///

@@ -10,7 +10,7 @@
 //! | first attempt | at once | at once | the lock is nearly always free |
 //! | first delay | 10 ms | 10 ms | shorter delays only spin |
 //! | growth | ×1.5 | ×1.5 | a short wait stays short, a long one costs nothing |
-//! | longest delay | 250 ms | 1 s | the latest that a released lock is noticed |
+//! | longest delay | 250 ms | 1 s | a released lock is noticed after this time at the latest |
 //! | jitter | equal: half the delay to all of it | the same | waiters that started together do not try together |
 //! | gives up after | 10 s | never | a user gives up waiting, a daemon is cancelled |
 //! | wakes on release | yes | yes | on Linux an event ends a delay early |

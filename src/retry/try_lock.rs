@@ -128,8 +128,8 @@ pub trait Place: AsFd {
 
     /// Starts an attempt or continues it; pending until the service answers.
     ///
-    /// The next call after an error starts another attempt. A place is told of its turn, so the policy's
-    /// growing delays are of little use to it: let its error ask for a longer delay by
+    /// The next call after an error starts another attempt. A place learns of its turn, so it does not need the
+    /// policy's growing delays: let its error ask for a longer delay by
     /// [`retry_after`](Temporary::retry_after).
     fn poll_lock(&mut self) -> Poll<Result<Self::Guard, Self::Error>>;
 

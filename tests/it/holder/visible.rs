@@ -7,8 +7,8 @@ use crate::support::sandbox::{OTHER_USER, Sandbox, is_root, require, set_mode};
 fn what_the_system_does_not_show_is_no_proof_and_the_text_says_why() {
     require!(is_root(), "needs root, to hide /proc");
     for (cover, because) in [
-        ("hide_proc", "/proc is not mounted, or is that of other processes"),
-        ("refuse pidfd", "the system gives no pidfd of it"),
+        ("hide_proc", "/proc is not mounted, or shows another pid namespace"),
+        ("refuse pidfd", "the system provides no pidfd for it"),
     ] {
         let sandbox = Sandbox::new();
         let owner = Peer::holding(&sandbox.path());

@@ -129,10 +129,10 @@ impl RetryPolicyBuilder {
     /// # Platform-specific behavior
     ///
     /// On Linux and Android a [`Lockfile`](crate::Lockfile) raises an event when the file is removed or closed,
-    /// and when the recorded process ends. It raises none when that happens on another machine, nor when a
-    /// flock(1) ends, which opens the file for reading only. All waits of a process share one inotify instance;
-    /// a wait that can't get one sleeps its delays to the end. A lock that is kept elsewhere [raises its own
-    /// events](crate::retry::TryLock::watch).
+    /// and when the recorded process ends. It raises none when another machine does that, nor when flock(1)
+    /// releases the lock, because flock(1) opens the file for reading only. All waits of a process share one
+    /// inotify instance; a wait that can't get one sleeps its delays to the end. A lock that is kept elsewhere
+    /// [raises its own events](crate::retry::TryLock::watch).
     pub fn wake_on_release(self, wake: bool) -> RetryPolicyBuilder {
         RetryPolicyBuilder(RetryPolicy { wake_on_release: wake, ..self.0 })
     }

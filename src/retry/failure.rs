@@ -177,10 +177,10 @@ impl<E: StdError + 'static> StdError for RetryError<E> {
     }
 }
 
-/// After the deadline the kind is [`TimedOut`](io::ErrorKind::TimedOut), after the last attempt
-/// [`WouldBlock`](io::ErrorKind::WouldBlock), after cancellation [`Other`](io::ErrorKind::Other), so that
-/// nobody retries it. A permanent [`Error`] or [`io::Error`] keeps its kind, any other becomes `Other`.
-/// [`io::Error::get_ref`] returns the `RetryError` itself.
+/// The kind is [`TimedOut`](io::ErrorKind::TimedOut) after the deadline,
+/// [`WouldBlock`](io::ErrorKind::WouldBlock) after the last attempt, and [`Other`](io::ErrorKind::Other) after
+/// cancellation, so that nobody retries it. A permanent [`Error`] or [`io::Error`] keeps its kind; any other
+/// permanent error becomes `Other`. [`io::Error::get_ref`] returns the `RetryError` itself.
 impl<E: StdError + Send + Sync + 'static> From<RetryError<E>> for io::Error {
     fn from(error: RetryError<E>) -> io::Error {
         let kind = match error.reason {

@@ -257,7 +257,7 @@ impl Drop for FileWatch {
 /// A pidfd of the process that is recorded in the file at `path`. It becomes readable when that process ends.
 ///
 /// A killed owner's file is closed a moment before its kernel lock is free, and a pid-only owner has no file
-/// open at all. In both cases the lock is free once the process has ended.
+/// open at all. The end of the process comes late enough for both.
 fn end_of_owner(path: &Path) -> Option<OwnedFd> {
     let pid = incumbent::recorded_pid(path).ok()??;
     if pid == process::id() {

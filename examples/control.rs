@@ -1,10 +1,11 @@
-//! Says who holds a lock, or stops that process; never a stranger that has its pid.
+//! Shows who holds a lock, or stops that process, and never another one that got its pid.
 //!
-//! `control PATH status`: who holds the lock, for how long, and its command line. Exit status as LSB has it:
-//! 0 it runs, 1 nobody holds the lock but the file is there, 3 nobody does, 4 not known.
+//! `control PATH status` prints the holder, how long it has held the lock, and its command line. The exit
+//! status follows the LSB: 0 the lock is held, 1 nobody holds it but the file is there, 3 nobody holds it, 4
+//! unknown.
 //!
-//! `control PATH stop [-w SECONDS] [-k]`: sends SIGTERM and waits, 10 seconds by default, until the lock is
-//! free or another process holds it; with `-k` SIGKILL follows. Exit status: 0 if that came true, 1 if not.
+//! `control PATH stop [-w SECONDS] [-k]` sends SIGTERM and waits, 10 seconds by default, until the lock is free
+//! or another process holds it; with `-k`, SIGKILL follows. Exit status: 0 if that succeeded, 1 if not.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use pidlockfile::{Holder, Lockfile};
 
 const USAGE: &str = "usage: control PATH status\n       control PATH stop [-w SECONDS] [-k]";
 
-/// How often `stop` asks whether a process that goes on has released the lock.
+/// How often `stop` checks whether a process that keeps running has released the lock.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 const NOT_KNOWN: u8 = 4;
@@ -84,9 +85,9 @@ fn status(lockfile: &Lockfile) -> anyhow::Result<u8> {
     };
     let pid = holder.pid();
     let command = command_line(pid).unwrap_or_default();
-    // The lock file is written when its process takes the lock.
+    // A process writes the lock file when it takes the lock.
     let since = fs::metadata(lockfile.path()).and_then(|file| file.modified());
-    // What is read by the number is true of the holder if that still runs.
+    // What /proc shows for this number is true of the holder only if the holder still runs.
     if holder.wait(Some(Duration::ZERO))? {
         println!("process {pid}, which held {shown}, has ended just now");
         return Ok(NOT_KNOWN);
@@ -130,7 +131,7 @@ fn stop(lockfile: &Lockfile, how: &Stop) -> anyhow::Result<u8> {
     Ok(u8::from(!stopped))
 }
 
-/// Waits until the lock is free or another process holds it; `false` if the time is up before.
+/// Waits until the lock is free or another process holds it; `false` if the time is up first.
 fn wait(lockfile: &Lockfile, holder: &Holder, patience: Duration) -> anyhow::Result<bool> {
     let started = Instant::now();
     let pid = holder.pid();
@@ -143,7 +144,7 @@ fn wait(lockfile: &Lockfile, holder: &Holder, patience: Duration) -> anyhow::Res
             Ok(Some(next)) if ended || next.pid() != pid => {
                 println!("process {pid} {what_it_does}, and process {} holds the lock", next.pid());
             }
-            // Where it has ended, a child of it may follow soon; where it has not, it may be about to.
+            // If it has ended, its child may end soon, too; if not, it may be about to end.
             Err(error) if left.is_zero() => return Err(error.into()),
             Ok(Some(_)) if left.is_zero() => return Ok(false),
             _ => {

@@ -1,5 +1,4 @@
-//! A daemon that waits for its lock, works while the lock is its own, and ends cleanly on SIGTERM
-//! and SIGINT.
+//! A daemon that waits for its lock, works while it holds the lock, and ends cleanly on SIGTERM and SIGINT.
 //!
 //! `cargo run --example daemon -- /run/daemon.pid`, twice.
 
@@ -38,7 +37,7 @@ fn main() -> anyhow::Result<()> {
     println!("working as process {}", process::id());
     // A real daemon may also poll its sockets, with the token's descriptor among them.
     while !stop.wait_timeout(WORK_INTERVAL) {
-        // An outsider may have removed the file, and another daemon may have the lock by now.
+        // Another program may have removed the file, and another daemon may now have the lock.
         guard.verify()?;
     }
     guard.unlock()?;
@@ -46,7 +45,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A thread that waits for signals may do anything, and needs no `unsafe`.
+/// A thread that waits for signals may call any function, and needs no `unsafe`.
 fn stop_on_signals() -> io::Result<CancelToken> {
     let stop = CancelToken::new()?;
     let mut signals = Signals::new([SIGTERM, SIGINT])?;

@@ -1,9 +1,9 @@
-//! Says who holds a lock, for a person or a script.
+//! Prints the recorded owner of a lock, for a person or a script.
 //!
 //! `cargo run --example owner -- /tmp/demo.pid`
 //!
 //! Exit status: 0 if a running process is recorded, 1 if none is, 2 for errors. With 1 the lock need not be
-//! free: flock(1) records nothing. Do not remove the file; the next process that locks does.
+//! free: flock(1) records nothing. Do not remove the file; the next process that locks removes a stale one.
 
 use std::env;
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
-//! The open file that keeps a kernel lock, and whether its descriptor still means that file.
+//! The open file that holds a kernel lock, and whether its descriptor still refers to that file.
 //!
-//! A program may close descriptors that are not its own, as daemonizers do, and get the same number for another file.
+//! A program may close descriptors that are not its own, as daemonizers do, and then get the same number for
+//! another file.
 
 use std::fs::File;
 use std::io;
@@ -12,20 +13,20 @@ use nix::sys::stat::{FileStat, fstat};
 
 use crate::inode::{self, Inode};
 
-/// The serial numbers of the latest values that had these descriptors.
+/// For each descriptor number, the serial number of the latest value that had it.
 ///
-/// A program that closes all its descriptors and locks anew has two of them with one descriptor, and perhaps
-/// one inode number: the older one has lost its lock, and must not close the new one's. (Two threads with
-/// descriptor tables of their own can have one number, too. Then the older one leaves its file behind.)
+/// A program that closes all its descriptors and locks again has two values with one descriptor, and perhaps
+/// one inode number. The older value has lost its lock, and must not close the newer one's. (Two threads with
+/// their own descriptor tables can share a number, too. Then the older value leaves its file behind.)
 static LATEST: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 #[derive(Debug)]
 pub(crate) struct Descriptor {
-    /// `None` in the end, if the descriptor is another file's by now, which is not ours to close.
+    /// `None` once the descriptor refers to another file, which is not ours to close.
     file: Option<File>,
     inode: Inode,
-    /// By it a later one with the same descriptor is told from this one.
+    /// Tells this value from a later one with the same descriptor.
     serial: u64,
 }
 
@@ -46,7 +47,7 @@ impl Descriptor {
         self.inode
     }
 
-    /// What the open file is; `None` if the descriptor was closed, or means another file by now.
+    /// The stat of the open file; `None` if the descriptor was closed, or now refers to another file.
     pub(crate) fn examine(&self) -> io::Result<Option<FileStat>> {
         let latest = latest_with(self.file()).map(|latest| latest.load(Ordering::Relaxed));
         if latest.is_some_and(|serial| serial != self.serial) {
@@ -59,7 +60,7 @@ impl Descriptor {
         }
     }
 
-    /// Lets go of a descriptor that is not ours any more: to close it would close another file.
+    /// Gives up a descriptor that is no longer ours: closing it would close another file.
     pub(crate) fn let_go(&mut self) {
         if let Some(file) = self.file.take() {
             let _ = file.into_raw_fd();
@@ -67,7 +68,7 @@ impl Descriptor {
     }
 }
 
-/// `None` for a descriptor that is too high for the table.
+/// `None` if the number is too high for the table.
 fn latest_with(file: &File) -> Option<&'static AtomicU64> {
     LATEST.get(usize::try_from(file.as_raw_fd()).ok()?)
 }

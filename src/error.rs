@@ -1,4 +1,4 @@
-//! What can go wrong, and whether it goes away by itself.
+//! What can go wrong, and whether trying again can help.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -15,8 +15,8 @@ pub(crate) const TAKE_KERNEL_LOCK: &str = "take the kernel lock of";
 
 /// Why a lock could not be taken, kept, released or read.
 ///
-/// Every text names the path, and the process and the remedy where there is one. The operating
-/// system's own words are in [`source`](std::error::Error::source).
+/// Every message names the path, and the process and the remedy where they are known. The operating system's
+/// own error is the [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -27,12 +27,13 @@ pub enum Error {
         path: PathBuf,
         /// The recorded owner; `None` if the record holds no valid pid, as when `flock(1)` holds the lock.
         ///
-        /// With a kernel lock this is what the record says and not checked further. The recorded process may
-        /// have ended while a child that it forked holds on to the lock, the pid may be one of another pid
-        /// namespace, and what holds the lock can be a reader, or another attempt that looks at a stale file.
+        /// If `kernel_locked` is true, this pid is not checked further. The recorded process may have ended
+        /// while a child that it forked still holds the lock; the pid may belong to another pid namespace; or
+        /// the lock may be held by a reader, or by another attempt that looks at a stale file.
+        /// [`Lockfile::holder`](crate::Lockfile::holder) checks it.
         pid: Option<u32>,
-        /// Whether the lock is held in the kernel, and so ends with its process at the latest. If not,
-        /// all that speaks for the owner is the record, which names a running process.
+        /// Whether some process holds the kernel lock, which the kernel frees when that process ends. If not,
+        /// the only evidence of an owner is the record, which names a running process.
         kernel_locked: bool,
     },
 
@@ -57,7 +58,7 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// The recorded owner does not run any more.
+    /// The recorded owner is no longer running.
     #[error("{} names process {pid}, which is dead", Shown(path))]
     DeadOwner {
         /// The lock file.
@@ -66,8 +67,8 @@ pub enum Error {
         pid: u32,
     },
 
-    /// The file is not what the guard left there: another program removed, replaced or overwrote it while
-    /// the guard held the lock, or a forked child has adopted the lock.
+    /// Another program removed, replaced or overwrote the file while the guard held the lock, or a forked child
+    /// has adopted the lock.
     #[error(
         "{} was removed, replaced or overwritten while it was locked, or a forked child has adopted it",
         Shown(path)
@@ -77,7 +78,7 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// The guard belongs to the process that this one was forked from.
+    /// This process was forked from the owner of the guard, and has not adopted the lock.
     #[error("{} is locked by process {pid}, and this one must adopt the lock first", Shown(path))]
     NotAdopted {
         /// The lock file.
@@ -95,7 +96,7 @@ pub enum Error {
         found: &'static str,
     },
 
-    /// The file holds something that no lock file holds, and is left as it is.
+    /// The content of the file shows that it is no lock file. It stays as it is.
     #[error(
         "{} holds something other than a pid, so it is not taken for a lock file and stays as it is; \
          use another path for the lock, or remove the file",
@@ -106,8 +107,7 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// The file may not be opened by this user: most likely it is the lock of the user who owns it.
-    /// Temporary.
+    /// This user may not open the file. Most likely it is the lock of the user who owns the file. Temporary.
     #[error(
         "{} belongs to uid {uid} and may not be read by this user, so it is most likely locked by that \
          one; to share a lock, all its users create it with a mode that lets the others read it",
@@ -135,7 +135,7 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// This process has closed the file that held the lock, and the lock with it.
+    /// This process has closed the file that held the lock, and has so lost the lock.
     #[error(
         "{} is not locked any more: this process closed the file that held the lock, as a daemonizer that \
          closes all descriptors does",
@@ -146,19 +146,19 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// The lock is held, or honoured, and the system does not prove by which process.
+    /// The lock is held or honoured, but the system does not show which process holds it.
     #[error("{}", unproven(&Shown(path), *pid, reason))]
     Unproven {
         /// The lock file.
         path: PathBuf,
-        /// The recorded process, which is a hint and no more; `None` if the record holds no valid pid. Do not
-        /// signal it: it can be a stranger.
+        /// The recorded process, which is only a hint; `None` if the record holds no valid pid. Do not signal
+        /// it: it can be an unrelated process.
         pid: Option<u32>,
         /// What is missing, in words.
         reason: &'static str,
     },
 
-    /// The operating system refused a step.
+    /// A system call failed.
     #[error("cannot {action} {}{}", Shown(path), remedy(action, source))]
     Io {
         /// What was being done, as a verb: `open`, `create`, …
@@ -170,7 +170,7 @@ pub enum Error {
     },
 }
 
-/// A path in a line of text: a newline or an escape sequence in it shows as such.
+/// A path in a message: newlines and escape sequences in it are escaped.
 struct Shown<'a>(&'a Path);
 
 impl fmt::Display for Shown<'_> {
@@ -185,7 +185,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// What can be said truly: a recorded pid is looked up when the text is made, in our own pid namespace.
+/// Says no more than is known: the recorded pid is looked up when the text is made, in our own pid namespace.
 fn busy(path: &Shown<'_>, pid: Option<u32>, kernel_locked: bool) -> String {
     match pid {
         None => format!(
@@ -228,7 +228,7 @@ fn need_abs_path(path: &Path) -> String {
     format!("`{}` {what}", Shown(path))
 }
 
-/// What the system's own words do not say.
+/// The remedy, which the system's own error does not name.
 fn remedy(action: &str, source: &io::Error) -> &'static str {
     match source.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::ENOLCK) if action == TAKE_KERNEL_LOCK => {
@@ -247,10 +247,11 @@ impl Error {
         self.io_kind() == io::ErrorKind::WouldBlock
     }
 
-    /// Whether a busy neighbour is the likely cause, and the next look can differ: NFS says EBUSY of an unlink
-    /// while another one is under way, open(2) says EWOULDBLOCK of a file whose lease it revokes, and mergerfs
-    /// says ESTALE of one that went between its lookup and its open. FUSE says EINTR.
-    pub(crate) fn is_of_a_moment(&self) -> bool {
+    /// Whether another process's work on the file is the likely cause, so that the next look can differ: NFS
+    /// returns EBUSY for an unlink during another one, open(2) returns EWOULDBLOCK while it breaks a lease,
+    /// mergerfs returns ESTALE for a file that was removed between its lookup and its open, and FUSE returns
+    /// EINTR.
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Error::Io { source, .. } if matches!(
             source.kind(),
             io::ErrorKind::Interrupted
@@ -260,7 +261,7 @@ impl Error {
         ))
     }
 
-    /// The nearest thing that `std::io` has a word for.
+    /// The nearest kind that `std::io` knows.
     pub(crate) fn io_kind(&self) -> io::ErrorKind {
         match self {
             Error::Busy { .. } | Error::NotExist { .. } | Error::Unreadable { .. } => {
@@ -284,8 +285,7 @@ impl Error {
     }
 }
 
-/// Temporary errors become [`WouldBlock`](io::ErrorKind::WouldBlock), [`Error::Io`] keeps its kind.
-/// The `Error` itself is inside: [`io::Error::get_ref`].
+/// A temporary error becomes [`WouldBlock`](io::ErrorKind::WouldBlock); [`Error::Io`] keeps its kind.
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         io::Error::new(error.io_kind(), error)

@@ -1,4 +1,4 @@
-//! Holding the lock: is it still ours, whose is it after a fork, and how it ends.
+//! A lock that is held: checking it, adopting it after a fork, and releasing it.
 
 use std::fs::File;
 use std::path::Path;
@@ -14,48 +14,48 @@ use crate::record::{self, Content};
 
 /// The lock, held until this value is dropped.
 ///
-/// Dropping it removes the lock file and frees the lock, also when a panic unwinds. Drop has no way
-/// to report a failure; [`unlock`](LockGuard::unlock) does the same and says how it went.
+/// Dropping it removes the lock file and frees the lock, also while a panic unwinds. Drop cannot report a
+/// failure; [`unlock`](LockGuard::unlock) does the same and can.
 ///
-/// The guard may move to another thread and be dropped there. `let _ = lockfile.try_lock()?` drops
-/// it at once; `let _guard = …` keeps it to the end of the scope. [`std::process::exit`], `abort`
-/// and [`std::mem::forget`] run no Drop: the kernel frees the lock when the process ends, and the
-/// file stays behind for the next [`try_lock`](crate::Lockfile::try_lock) to remove.
+/// The guard may move to another thread and be dropped there. `let _ = lockfile.try_lock()?` drops it at once;
+/// `let _guard = …` keeps it to the end of the scope. [`std::process::exit`], `abort` and [`std::mem::forget`]
+/// run no Drop: then the kernel frees the lock when the process ends, and the next
+/// [`try_lock`](crate::Lockfile::try_lock) removes the file.
 ///
 /// # Forked children
 ///
-/// A child made by fork(2) has a copy of the guard and shares the kernel lock, but the lock is its
-/// parent's: in the child, Drop only closes the copy. It neither removes the file nor unlocks. The
-/// kernel lock lasts until every copy is closed; execve(2) closes them.
+/// A child made by fork(2) has a copy of the guard and shares the kernel lock, but the lock still belongs to
+/// its parent. In the child, Drop only closes the copy: it neither removes the file nor unlocks. The kernel
+/// lock lasts until every copy is closed; execve(2) closes the copy of the process that calls it.
 /// [`adopt`](LockGuard::adopt) makes the child the owner.
 ///
-/// A child is told from its parent by its pid. In a new pid namespace a child can have any pid, its parent's
-/// included: pid 1 if the parent is pid 1 of its own namespace, or pid N as the Nth child there of a process N.
-/// Such a child takes the lock for its own, and its Drop removes the parent's file. Let it
-/// [`forget`](std::mem::forget) the guard.
+/// The guard recognizes a child by its pid. In a new pid namespace a child can have any pid, even its parent's:
+/// the first child, for instance, is pid 1, as its parent may be in its own namespace. Such a child takes the
+/// lock for its own, and its Drop removes the parent's file. It must [`forget`](std::mem::forget) the guard
+/// instead.
 #[derive(Debug)]
 #[must_use = "the lock is released as soon as its guard is dropped; bind it: `let _guard = …`"]
 pub struct LockGuard {
     path: Arc<Path>,
-    /// Keeps the kernel lock; closing it frees the lock. Nothing here unlocks it: that would free the lock for
-    /// all the processes to which a fork gave a copy.
+    /// Holds the kernel lock until it is closed. Nothing here unlocks it explicitly: that would also free the
+    /// lock for all processes to which a fork gave a copy.
     descriptor: Descriptor,
-    /// The process that the lock belongs to. A forked child finds its parent's here.
+    /// The process that the lock belongs to; in a forked child, its parent.
     pid: u32,
-    /// Whether the numbers of its inode prove which file the path names.
+    /// Whether device and inode number prove which file the path names.
     local: bool,
     origin: Origin,
     unlocked: bool,
 }
 
-/// How the file came to be under the path.
+/// How the file got its name.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Origin {
-    /// With its record and its stamp, before any other program could write into it.
+    /// It was linked with its record and stamp in it, before any other program could write into it.
     Linked,
-    /// Empty, and was filled there.
+    /// It was created empty, and filled afterwards.
     Created,
-    /// It was another user's, who alone may remove it.
+    /// It is another user's file, which only that user may remove.
     TakenOver,
 }
 
@@ -72,7 +72,7 @@ impl LockGuard {
         LockGuard { path, descriptor, pid, local, origin, unlocked: false }
     }
 
-    /// Makes a stale file ours, whose kernel lock `file` holds.
+    /// Makes a stale file ours. `file` already holds its kernel lock.
     pub(crate) fn take_over(path: Arc<Path>, file: File, inode: Inode) -> Result<LockGuard, Error> {
         let local = inode::is_local(&file);
         let origin = Origin::TakenOver;
@@ -92,16 +92,15 @@ impl LockGuard {
 
     /// Checks that this process still holds the lock.
     ///
-    /// Nothing can keep another program from removing the file, and then another process can take the
-    /// lock. And a program that closes all its descriptors closes the one that holds the lock. A daemon that
-    /// asks now and then, or before work that must not be done twice, finds out.
+    /// A daemon can call this now and then, or before work that must not be done twice. Another program can
+    /// remove the file, and then another process can take the lock: nothing can prevent that, but this method
+    /// reports it. It also reports that this process has closed the descriptor that held the lock.
     ///
     /// # Errors
     ///
     /// [`RogueDeletion`](Error::RogueDeletion) if the file was removed, replaced or overwritten;
     /// [`LostDescriptor`](Error::LostDescriptor) if this process closed it;
-    /// [`NotAdopted`](Error::NotAdopted) in a forked child; [`Io`](Error::Io) if the operating system
-    /// does not tell.
+    /// [`NotAdopted`](Error::NotAdopted) in a forked child; [`Io`](Error::Io) if a system call fails.
     ///
     /// # Examples
     ///
@@ -124,16 +123,16 @@ impl LockGuard {
 
     /// Makes the calling process the owner of the lock, after a fork(2).
     ///
-    /// For a daemon that takes the lock while it can still print to the terminal, and then forks into the
-    /// background. The lock is held all the time. A reader finds the old owner's pid, for a moment an empty
-    /// file, and then the new owner's pid. From then on the parent's guard does not remove the file: its Drop only
-    /// closes it, and its `unlock` reports [`RogueDeletion`](Error::RogueDeletion).
+    /// This is for a daemon that takes the lock while it can still print to the terminal, and then forks into
+    /// the background. The lock is never free in between. A reader finds the old owner's pid, for a moment an
+    /// empty file, and then the new owner's pid. After that, the parent's guard no longer removes the file: its
+    /// Drop only closes it, and its `unlock` reports [`RogueDeletion`](Error::RogueDeletion).
     ///
-    /// **The parent must not release while the child adopts.** It waits until the child tells it, by a pipe
-    /// for instance, or ends without Drop ([`std::process::exit`]). Only one process may adopt: of two
-    /// children that adopt at once, both can be told that all went well.
+    /// **The parent must not release while the child adopts.** It must wait until the child reports success,
+    /// through a pipe for instance, or end without Drop ([`std::process::exit`]). Only one process may adopt:
+    /// if two children adopt at the same time, both calls can succeed.
     ///
-    /// Where the calling process is the owner already, this is [`verify`](LockGuard::verify).
+    /// In the process that owns the lock already, this is the same as [`verify`](LockGuard::verify).
     ///
     /// # Errors
     ///
@@ -167,19 +166,19 @@ impl LockGuard {
         self.rewrite_record()
     }
 
-    /// Releases the lock and removes the file, and says how it went.
+    /// Releases the lock, removes the file, and reports any failure.
     ///
-    /// The kernel lock is free afterwards in any case, but for a forked child's copy of it. If the
-    /// record can't even be read, or the path means another place since a chroot(2), the file stays as it
-    /// is, and by the pid in it others still take the lock for ours until this process ends.
+    /// Afterwards the kernel lock is free in any case, unless a forked child still has a copy of it. If the
+    /// record cannot be read, or the path leads to another place since a chroot(2), the file stays as it is,
+    /// and other processes may honour the pid in it until this process ends.
     ///
     /// # Errors
     ///
-    /// [`RogueDeletion`](Error::RogueDeletion) if the file was removed, replaced or overwritten, and
-    /// what is there now is left alone; [`LostDescriptor`](Error::LostDescriptor) if this process closed the
-    /// file; [`NotAdopted`](Error::NotAdopted) in a forked child, and the owner keeps the lock;
-    /// [`Io`](Error::Io) if the file cannot be removed, for instance because privileges were dropped since. It
-    /// is emptied instead, which every other program takes for stale. A file that was taken over from another
+    /// [`RogueDeletion`](Error::RogueDeletion) if the file was removed, replaced or overwritten;
+    /// whatever is there now is left alone. [`LostDescriptor`](Error::LostDescriptor) if this process closed the
+    /// file. [`NotAdopted`](Error::NotAdopted) in a forked child; the owner keeps the lock. [`Io`](Error::Io) if
+    /// the file cannot be removed, for instance because the process has dropped its privileges. The file is then
+    /// emptied, and every other program takes an empty file for stale. A file that was taken over from another
     /// user is always emptied, without an error.
     ///
     /// # Examples
@@ -202,7 +201,7 @@ impl LockGuard {
         self.unlocked = true;
         let released = self.release();
         let lost = match &released {
-            // A forked child's copy is closed, if it is one.
+            // A forked child may have closed its copy as well.
             Err(Error::NotAdopted { .. }) => {
                 matches!(self.check_descriptor(), Err(Error::LostDescriptor { .. }))
             }
@@ -217,11 +216,11 @@ impl LockGuard {
     fn release(&self) -> Result<(), Error> {
         self.check_not_inherited()?;
         let stat = self.check_record()?;
-        // The name goes first and the kernel lock after it, when the file is closed. In the other order
-        // the name would stand there without its lock, and a peer would take it for stale.
+        // Unlink first; closing the file then frees the kernel lock. In the other order the name would be there
+        // for a moment without its kernel lock, and a peer would take the file for stale.
         match self.remove_name(&stat) {
             Err(refused @ Error::Io { .. }) => {
-                // An empty record is stale to every peer, even while our process goes on.
+                // An empty record is stale to every peer, even while our process keeps running.
                 let emptied = self.file().set_len(0);
                 if self.origin == Origin::TakenOver {
                     emptied.map_err(Error::io("truncate", &self.path))
@@ -258,7 +257,7 @@ impl LockGuard {
         self.descriptor.file()
     }
 
-    /// What the open file is, if its descriptor still means it.
+    /// The stat of the open file, if its descriptor still refers to that file.
     fn check_descriptor(&self) -> Result<FileStat, Error> {
         match self.descriptor.examine() {
             Ok(Some(stat)) => Ok(stat),
@@ -270,7 +269,7 @@ impl LockGuard {
 
     fn check_record(&self) -> Result<FileStat, Error> {
         let stat = self.check_descriptor()?;
-        // Whatever was written into the file since it has its name has made the stamp void.
+        // Any write since the file got its name has made the stamp void.
         if self.origin == Origin::Linked && record::is_stamped(&stat, self.pid) {
             return Ok(stat);
         }
@@ -291,10 +290,10 @@ impl LockGuard {
         }
     }
 
-    /// Puts our record in place of another.
+    /// Replaces the old record by ours.
     ///
-    /// Empty it, then write in one call: a reader finds the old pid, nothing, or ours. A shorter record over a
-    /// longer one would show it a third.
+    /// Empty the file, then write in one call: a reader finds the old pid, nothing, or ours. If a shorter
+    /// record were written over a longer one, a reader could find a third pid.
     fn rewrite_record(&self) -> Result<(), Error> {
         self.file().set_len(0).map_err(Error::io("truncate", &self.path))?;
         record::write(self.file(), self.pid).map_err(Error::io("write", &self.path))?;

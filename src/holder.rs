@@ -1,4 +1,4 @@
-//! The process that holds the lock, proven by the kernel: to show it, to end it, to wait for its end.
+//! The process that holds the lock, proven by the kernel: to show it, stop it, or wait for its end.
 
 mod process;
 #[cfg(feature = "tokio")]
@@ -16,20 +16,20 @@ use crate::lockfile::Lockfile;
 #[cfg(feature = "retry")]
 use crate::retry::CancelToken;
 
-/// How often the file may turn out to be another one, or to have another record, before that is the answer.
+/// How often to look again because the file or its record has changed.
 const MAX_LOOKS: usize = 16;
 
-/// How many looks must end in a doubt: what keeps the lock can be another attempt, for some microseconds.
+/// How many looks must leave a doubt: another attempt can hold the kernel lock, for some microseconds.
 const DOUBTFUL_LOOKS: usize = 4;
 
-/// How long a cancelled token may go unnoticed in a forked child that has no file descriptors left.
+/// How late a cancelled token may be noticed in a forked child that has no file descriptors left.
 #[cfg(feature = "retry")]
 const BLIND_WAIT: Duration = Duration::from_secs(1);
 
 /// The process that holds the lock, as [`Lockfile::holder`] has proven it.
 ///
-/// It is kept by a pidfd and not by its number: when that process has ended, nothing here reaches another
-/// one that got the same pid. To send any other signal, use the pidfd, which [`AsFd`] lends.
+/// It refers to the process by a pidfd and not by a number: once that process has ended, nothing here reaches
+/// another process that got the same pid. For any other signal, use the pidfd, which [`AsFd`] lends.
 ///
 /// # Examples
 ///
@@ -57,46 +57,46 @@ pub struct Holder {
     process: Arc<Process>,
 }
 
-/// What one look at the lock came to.
+/// The result of one look at the lock.
 enum Look {
     Nobody,
     Proven(Holder),
-    /// The lock is held, or honoured, and this speaks against the recorded process as its holder.
+    /// The lock is held or honoured, but the recorded process is not proven to hold it, for this reason.
     Doubtful(Error),
-    /// The file or its record was replaced in the meantime.
+    /// The file or its record changed during the look.
     Changed,
 }
 
 impl Lockfile {
     /// Finds the process that holds the lock, and proves that it does; `None` if nobody holds the lock.
     ///
-    /// [`owner`](Lockfile::owner) repeats what the record says. This asks the kernel: the process must have
-    /// the very file that the path names open, with the kernel lock, while the file records its pid. A process
-    /// that has got the pid of a killed owner, or has that pid in another container, is never taken for the
-    /// holder, and neither is a reader of the file, a child of a killed owner or an attempt to lock. After
+    /// [`owner`](Lockfile::owner) reports what the record says. This method asks the kernel: the process must
+    /// have the file that the path names open, with the kernel lock, while the file records its pid. It never
+    /// returns a process that got a killed owner's pid, a process that has that pid in another container, a
+    /// reader of the file, a child of a killed owner, or an attempt to lock. After
     /// [`adopt`](crate::LockGuard::adopt) the holder is the adopter.
     ///
-    /// To ask only whether the lock is held, ask this: an error, too, then says that it is, or may be.
+    /// It also tells whether the lock is held: `None` means that it is not, and an
+    /// [`Unproven`](Error::Unproven) error that it is, or may be.
     ///
     /// # What others see
     ///
-    /// While the lock is held, nothing. When it is free there is mostly no file, and nothing again. Only a
-    /// stale file, which a crash has left, is locked for a moment, and shared: a `try_lock` that looks at the
-    /// file in that moment is refused as [`Busy`](Error::Busy), as it is by any other attempt. While two
-    /// processes asked without a pause, 2 to 14 of 100 attempts at a stale file were. Where the file system has
-    /// no `O_TMPFILE`, the same goes for a file that is just being created.
+    /// While the lock is held, or if there is no file, other processes notice nothing. On a stale file this
+    /// method holds a shared kernel lock for a moment, and a `try_lock` in that moment gets
+    /// [`Busy`](Error::Busy), as it does during any other attempt. Where the file system has no `O_TMPFILE`,
+    /// the same can happen to a file that is just being created.
     ///
     /// # Errors
     ///
-    /// - [`Unproven`](Error::Unproven): the lock is held, and the system does not show by which process; or
-    ///   the record names a running process that has no kernel lock, as a script does.
+    /// - [`Unproven`](Error::Unproven): the lock is held, but the system does not show by which process; or the
+    ///   record names a running process without a kernel lock, as a script does.
     /// - [`Unreadable`](Error::Unreadable), [`NotAFile`](Error::NotAFile),
     ///   [`NotAPidFile`](Error::NotAPidFile), [`NotExist`](Error::NotExist) and [`Io`](Error::Io) as in
     ///   [`try_lock`](Lockfile::try_lock).
     ///
     /// # Platform-specific behavior
     ///
-    /// The proof needs a pidfd (Linux 5.3) and /proc. Elsewhere a lock that is held is `Unproven`.
+    /// The proof needs a pidfd (Linux 5.3) and /proc. Without them a held lock is `Unproven`.
     ///
     /// # Examples
     ///
@@ -126,7 +126,7 @@ impl Lockfile {
                     }
                 }
                 Ok(Look::Changed) => {}
-                Err(error) if incumbent::is_gone(&error) || error.is_of_a_moment() => {}
+                Err(error) if incumbent::is_gone(&error) || error.is_transient() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -138,8 +138,8 @@ impl Lockfile {
         let Some(file) = incumbent::glance(path)? else {
             return Ok(Look::Nobody);
         };
-        // The pidfd comes before all else that is asked of the process: were the pid recycled after that, the
-        // process of the pidfd would be seen to have ended.
+        // Open the pidfd before anything else is asked of the process: if the pid is recycled later, the pidfd
+        // shows that its process has ended.
         let process = file.recorded_pid().map(Process::open);
         if !file.is_locked_by_another(path)? {
             return self.look_at_unlocked(&file);
@@ -149,12 +149,12 @@ impl Lockfile {
             Some(Err(doubt)) => Err(doubt),
             Some(Ok(process)) => process.proves_to_hold(&file).map(|()| process),
         };
-        // The record was the same before the process was looked at.
+        // The record must still be the one that was read before the process was examined.
         if !file.is_as_before(path)? {
             return Ok(Look::Changed);
         }
         match proof {
-            // The last step: /proc goes by the number, and showed that process only if it has not ended.
+            // The last step: /proc goes by the number, and showed this process only if it has not ended.
             Ok(process) if process.has_ended() => Ok(self.doubt(&file, &Doubt::Ended)),
             Ok(process) => Ok(Look::Proven(Holder { path: path.into(), process: process.into() })),
             Err(Doubt::Io(action, source)) => Err(Error::io(action, path)(source)),
@@ -162,7 +162,7 @@ impl Lockfile {
         }
     }
 
-    /// Who owns a file without a kernel lock, by the rule of [`try_lock`](Lockfile::try_lock).
+    /// The owner of a file without a kernel lock, by the rule of [`try_lock`](Lockfile::try_lock).
     fn look_at_unlocked(&self, file: &Incumbent) -> Result<Look, Error> {
         if !file.is_as_before(self.path())? {
             return Ok(Look::Changed);
@@ -181,13 +181,13 @@ impl Lockfile {
 }
 
 impl Holder {
-    /// Returns its pid, for people and logs. To signal it, use the methods: the number may be another's soon.
+    /// Returns its pid, for people and logs. Do not signal that number: it may soon belong to another process.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// Asks the process to end, by SIGTERM. If it has ended meanwhile, that is no error.
+    /// Asks the process to end, by SIGTERM. If it has already ended, that is no error.
     ///
     /// # Errors
     ///
@@ -196,10 +196,10 @@ impl Holder {
         self.signal(Signal::TERM)
     }
 
-    /// Ends the process, by SIGKILL. If it has ended meanwhile, that is no error.
+    /// Ends the process, by SIGKILL. If it has already ended, that is no error.
     ///
-    /// The lock file stays behind, for the next [`try_lock`](Lockfile::try_lock) to remove. The process
-    /// ends a moment later: [`wait`](Holder::wait) for that.
+    /// The lock file stays behind, and the next [`try_lock`](Lockfile::try_lock) removes it. The process takes
+    /// a moment to end: [`wait`](Holder::wait) for that.
     ///
     /// # Errors
     ///
@@ -212,20 +212,20 @@ impl Holder {
         self.process.signal(signal).map_err(Error::io("signal the holder of", &self.path))
     }
 
-    /// Waits until the process has ended; `false` if `limit` passes before. `None` waits for ever.
+    /// Waits until the process has ended, and returns `false` if `limit` passes first. `None` waits for ever.
     ///
-    /// A process can release its lock long before it ends, or end and leave a child that keeps the lock: ask
-    /// [`holder`](Lockfile::holder) again for that.
+    /// A process can release its lock long before it ends, and it can leave a child that keeps the lock: to
+    /// know whether the lock is free, ask [`holder`](Lockfile::holder) again.
     ///
     /// # Errors
     ///
-    /// [`Io`](Error::Io) if the system is out of memory. A signal that this process handles is no error, and
-    /// does not change the limit.
+    /// [`Io`](Error::Io) if the system is out of memory. A signal that this process handles neither ends the
+    /// wait nor changes the limit.
     pub fn wait(&self, limit: Option<Duration>) -> Result<bool, Error> {
         self.process.wait(limit, None).map_err(self.wait_error())
     }
 
-    /// Waits as [`wait`](Holder::wait), and also ends, with `false`, when `token` is cancelled.
+    /// Waits as [`wait`](Holder::wait) does, but returns `false` as soon as `token` is cancelled.
     ///
     /// # Errors
     ///
@@ -260,7 +260,7 @@ impl Holder {
         loop {
             let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
             let turn = left.map_or(BLIND_WAIT, |left| left.min(BLIND_WAIT));
-            // The descriptor first: a token that is cancelled after that makes it readable.
+            // Take the descriptor first: a token that is cancelled after that makes it readable.
             let alarm = token.as_fd();
             let turn = if token.is_cancelled() { Duration::ZERO } else { turn };
             let ended = self.process.wait(Some(turn), Some(alarm)).map_err(self.wait_error())?;
@@ -275,8 +275,8 @@ impl Holder {
     }
 }
 
-/// The pidfd: readable once the process has ended, for a poll loop of the caller's own, and the way to send
-/// it any other signal, by `pidfd_send_signal(2)`.
+/// The pidfd. It is readable once the process has ended, for your own poll loop, and `pidfd_send_signal(2)` can
+/// send any other signal through it.
 impl AsFd for Holder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.process.as_fd()

@@ -1,4 +1,4 @@
-//! What is already there: opened safely, and asked for its kernel lock.
+//! The file that is already there: opened safely, and its kernel lock tried.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -20,17 +20,17 @@ use crate::record::{self, Content};
 /// What one look at a path found.
 #[expect(clippy::large_enum_variant, reason = "it stays on the stack, for one turn")]
 pub(crate) enum Look {
-    /// Nothing.
+    /// There is no file.
     Absent,
-    /// A file that had lost its name before its kernel lock was asked for.
+    /// A file that has lost its name.
     Departed,
-    /// A file whose kernel lock somebody holds.
+    /// A file whose kernel lock another open file holds.
     Locked { pid: Option<u32> },
-    /// A file whose kernel lock was free, and is ours for as long as the value lives.
+    /// A file whose kernel lock was free. We hold it as long as this value lives.
     Unlocked(Incumbent),
 }
 
-/// A lock file that was there before us, with its kernel lock.
+/// A lock file that was there before us.
 pub(crate) struct Incumbent {
     file: File,
     stat: FileStat,
@@ -47,8 +47,8 @@ pub(crate) fn look(path: &Path, access: Access) -> Result<Look, Error> {
     }
 }
 
-/// Whether the file went after it was opened. The open itself says ENOENT where there is no file, and
-/// ESTALE where the directory is gone.
+/// Whether the file was removed after it was opened. An error of the open itself means something else: ENOENT
+/// that there is no file, ESTALE that the directory is gone.
 pub(crate) fn is_gone(error: &Error) -> bool {
     matches!(error, Error::Io { action, source, .. } if *action != "open" && inode::is_gone(source))
 }
@@ -60,24 +60,25 @@ fn look_with(path: &Path, access: Access) -> Result<Look, Error> {
     let locked = inode::try_kernel_lock(&file);
     let stat = examine(&file, path).inspect_err(|_| drop(file.unlock()))?;
     match locked {
-        // Another waiter may be probing a file that its owner has just removed. That lock says nothing
-        // about the path, and would make us report an owner where there is none. The count is read after
-        // the lock was refused, or it would prove nothing. To compare the path's inode would also cover a
-        // file with a second name, at the price of a system call in every refused attempt; as it is, a
-        // waiter can be told `Busy` once too often there (tests/model/limits.rs).
+        // Another waiter may hold the kernel lock of a file that its owner has just removed. That lock says
+        // nothing about the path, and `Busy` would name an owner where there is none. The count proves
+        // something only because it is read after the lock was refused. Comparing the path's inode would also
+        // cover a file with a second name, but would cost a system call in every refused attempt; without it, a
+        // waiter can get a false `Busy` there (tests/model/limits.rs).
         Ok(_) if stat.st_nlink == 0 => Ok(Look::Departed),
         Ok(true) => match read(&file, path) {
             Ok(content) => Ok(Look::Unlocked(Incumbent { file, stat, content, locked: true })),
             Err(error) => {
                 let _ = file.unlock();
-                // cifs with `nobrl` keeps its kernel locks to itself, and its server refuses the read.
+                // cifs with `nobrl` does not tell its server of our kernel lock, and the server refuses the
+                // read.
                 let refused = error.io_kind() == io::ErrorKind::PermissionDenied;
                 if refused { Ok(Look::Locked { pid: None }) } else { Err(error) }
             }
         },
         Ok(false) => match read(&file, path) {
             Err(error) if is_gone(&error) => Ok(Look::Departed),
-            // cifs does not let others read what is locked.
+            // cifs does not let others read a locked file.
             content => Ok(Look::Locked { pid: content.ok().and_then(|content| content.pid()) }),
         },
         Err(error) if access == Access::Read && wants_a_writable_file(&error) => {
@@ -88,16 +89,16 @@ fn look_with(path: &Path, access: Access) -> Result<Look, Error> {
     }
 }
 
-/// Whether a look of this process ever had to open a file for writing.
+/// Whether a look of this process has ever had to open a file for writing.
 static LOOKS_WRITE: AtomicBool = AtomicBool::new(false);
 
-/// Whether looking raises `IN_CLOSE_WRITE`, so that those who wait must not wake on it.
+/// Whether looking raises `IN_CLOSE_WRITE`, so that waiters must not wake up on it.
 #[cfg(all(feature = "retry", any(target_os = "linux", target_os = "android")))]
 pub(crate) fn looks_write() -> bool {
     LOOKS_WRITE.load(Ordering::Relaxed)
 }
 
-/// The pid recorded in the file at `path`; no lock is asked for. `None` if there is no file.
+/// The pid recorded in the file at `path`, read without trying its kernel lock. `None` if there is no file.
 pub(crate) fn recorded_pid(path: &Path) -> Result<Option<u32>, Error> {
     match glance(path) {
         Ok(None) => Ok(None),
@@ -110,7 +111,7 @@ pub(crate) fn recorded_pid(path: &Path) -> Result<Option<u32>, Error> {
     }
 }
 
-/// The file at `path`, and no lock of it is asked for. `None` if there is none.
+/// The file at `path`, without trying its kernel lock. `None` if there is no file.
 pub(crate) fn glance(path: &Path) -> Result<Option<Incumbent>, Error> {
     let Some(file) = open(path, Access::Read)? else {
         return Ok(None);
@@ -122,20 +123,20 @@ pub(crate) fn glance(path: &Path) -> Result<Option<Incumbent>, Error> {
 
 /// How a file is opened for a look.
 ///
-/// Closing a writable file raises `IN_CLOSE_WRITE`, and those who watch a lock file to see its owner go would
-/// wake each other without end. So it is opened for writing only where nothing else helps.
+/// Closing a writable file raises `IN_CLOSE_WRITE`, which waiters watch for: if every look raised it, they
+/// would wake each other without end. So a look opens the file for writing only where nothing else works.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Access {
     Read,
     ReadWrite,
 }
 
-/// flock(2), NFS details: an exclusive lock there needs a file that is open for writing.
+/// On NFS an exclusive lock needs a file that is open for writing: flock(2), "NFS details".
 fn wants_a_writable_file(error: &io::Error) -> bool {
     [Errno::EBADF, Errno::EIO].iter().any(|&errno| error.raw_os_error() == Some(errno as i32))
 }
 
-/// Opens what is there without following, blocking on or becoming attached to it.
+/// Opens the file. It does not follow a symlink, does not block, and makes no terminal the controlling one.
 fn open(path: &Path, access: Access) -> Result<Option<File>, Error> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let opened = OpenOptions::new()
@@ -147,7 +148,7 @@ fn open(path: &Path, access: Access) -> Result<Option<File>, Error> {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => {
-            // A symlink says ELOOP, EMLINK or EFTYPE, by system; a socket ENXIO or EOPNOTSUPP.
+            // The errno for a symlink is ELOOP, EMLINK or EFTYPE, by system; for a socket ENXIO or EOPNOTSUPP.
             if let Ok(stat) = lstat(path) {
                 check_regular(path, &stat)?;
                 if error.raw_os_error() == Some(Errno::EACCES as i32)
@@ -161,7 +162,7 @@ fn open(path: &Path, access: Access) -> Result<Option<File>, Error> {
     }
 }
 
-/// What the file is, once it is known to be a regular one.
+/// The stat of the file, if it is a regular one.
 fn examine(file: &File, path: &Path) -> Result<FileStat, Error> {
     let stat = fstat(file).map_err(|errno| Error::io("examine", path)(errno.into()))?;
     check_regular(path, &stat)?;
@@ -185,7 +186,7 @@ fn read(file: &File, path: &Path) -> Result<Content, Error> {
 }
 
 impl Incumbent {
-    /// Any other file is somebody's data, under a path that was meant for something else.
+    /// A file that can't be one is somebody's data, under a mistyped path.
     pub(crate) fn check_can_be_a_lock_file(&self, path: &Path) -> Result<(), Error> {
         match self.content.can_be_a_lock_files(&self.file) {
             Ok(true) => Ok(()),
@@ -194,23 +195,24 @@ impl Incumbent {
         }
     }
 
-    /// The pid in its record, if it is a valid one.
+    /// The pid in its record, if that is valid.
     pub(crate) fn recorded_pid(&self) -> Option<u32> {
         self.content.pid()
     }
 
-    /// Whether a process of ours made this file and had `pid` then. It is gone: its kernel lock is free.
+    /// Whether a process of ours made this file and had `pid` then. That process has ended or let go of the
+    /// file, since the kernel lock is free.
     ///
-    /// Only on a local file system, where no mount and no machine has a kernel lock of its own.
+    /// Only on a local file system, where all mounts and processes share one kernel lock.
     pub(crate) fn is_leftover_of(&self, pid: u32) -> bool {
         record::is_stamped(&self.stat, pid) && inode::is_local(&self.file)
     }
 
-    /// Removes its name; `false` if the path names another file by now.
+    /// Removes its name; `false` if the path now names another file.
     ///
-    /// The proof and its place are what mutual exclusion rests on: only the process that holds the kernel
-    /// lock on a file may unlink it. We hold the lock, so once the path is known to name this file, no
-    /// process of ours takes the name away but us.
+    /// Mutual exclusion rests on this proof: only the process that holds the kernel lock on a file may unlink
+    /// it. We hold the lock, so once the path is known to name this file, no other process of ours removes the
+    /// name.
     pub(crate) fn remove(mut self, path: &Path) -> Result<bool, Error> {
         if !self.is_named(path)? {
             return Ok(false);
@@ -223,15 +225,15 @@ impl Incumbent {
             }
             Err(error) => return Err(Error::io("remove the stale", path)(error)),
         }
-        // Without another name, nobody can reach the file any more.
+        // Without another name, no other process can open the file any more.
         self.locked = self.stat.st_nlink > 1;
         Ok(true)
     }
 
-    /// Makes a stale file that may not be removed ours as it is; `None` if the path names another by now.
+    /// Takes over a stale file that may not be removed, in place; `None` if the path now names another file.
     ///
-    /// It is the one file that we write to and have not created. A second name would make it somebody's data
-    /// that was planted here, and is `refused`.
+    /// This is the only case in which we write to a file that we did not create. If it has a second name, it
+    /// may be somebody's data that was linked here, and the takeover is `refused`.
     pub(crate) fn take_over(
         mut self,
         path: &Arc<Path>,
@@ -250,26 +252,26 @@ impl Incumbent {
         Ok(Some(guard))
     }
 
-    /// Whether another open file has its kernel lock. Nothing of ours stays locked.
+    /// Whether another open file has its kernel lock. We do not keep the lock.
     pub(crate) fn is_locked_by_another(&self, path: &Path) -> Result<bool, Error> {
         inode::is_kernel_locked(&self.file).map_err(Error::io(TAKE_KERNEL_LOCK, path))
     }
 
-    /// Whether the path still names this file, and it still records the same.
+    /// Whether the path still names this file, and the record is unchanged.
     pub(crate) fn is_as_before(&self, path: &Path) -> Result<bool, Error> {
         let stat = examine(&self.file, path)?;
         let named = inode::is_named(&self.file, &stat, path).map_err(Error::io("examine", path))?;
         Ok(named && read(&self.file, path)?.pid() == self.content.pid())
     }
 
-    /// The open file, which is for looking at only.
+    /// The open file, for looking at only.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Whether the path still names this file, and as it was when it was read: a program that knows pid files
-    /// only may have written into it since.
+    /// Whether the path still names this file, and nobody has written into it since it was read. A program that
+    /// knows only pid files may have done so.
     fn is_named(&self, path: &Path) -> Result<bool, Error> {
         let found =
             inode::find(&self.file, &self.stat, path).map_err(Error::io("examine", path))?;
@@ -281,8 +283,8 @@ impl Incumbent {
 impl Drop for Incumbent {
     fn drop(&mut self) {
         if self.locked {
-            // By hand, before the file is closed: a child that another thread forks just now has a copy,
-            // and would keep the lock of a file that is none of its business.
+            // Explicitly, before the file is closed: a child that another thread is just forking has a copy of
+            // the descriptor, and would keep the lock.
             let _ = self.file.unlock();
         }
     }

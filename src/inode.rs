@@ -1,5 +1,4 @@
-//! An open file's inode: which one it is, whether it still has its name, its kernel lock, and whether its
-//! file system is one of this machine.
+//! An open file's inode: its identity, its name, its kernel lock, and whether its file system is local.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -11,7 +10,7 @@ use nix::fcntl::{AtFlags, OFlag, open};
 use nix::libc::{dev_t, ino_t};
 use nix::sys::stat::{FileStat, Mode, fstatat, lstat};
 
-/// What tells one inode from another for as long as it is open, on a local file system.
+/// Identifies an inode as long as it is open, on a local file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Inode {
     device: dev_t,
@@ -23,7 +22,7 @@ impl Inode {
         Inode { device: stat.st_dev, number: stat.st_ino }
     }
 
-    /// Whether `path` names an inode with these numbers now.
+    /// Whether `path` now names an inode with these numbers.
     pub(crate) fn is_named_by(self, path: &Path) -> io::Result<bool> {
         match uninterrupted(|| lstat(path)) {
             Ok(stat) => Ok(Inode::of(&stat) == self),
@@ -33,21 +32,21 @@ impl Inode {
     }
 }
 
-/// Whether `path` still names `file`, whose kernel lock we hold and whose `stat` was read since.
+/// Whether `path` still names `file`. We hold its kernel lock and have read `stat` since then.
 ///
-/// Only this proof allows a process to remove the name, or to call itself the owner of a file that had
-/// the name before it had the lock. On a local file system the numbers are proof enough. Elsewhere:
+/// A process needs this proof before it removes the name, and before it calls itself the owner of a file that
+/// had its name before its kernel lock. On a local file system the numbers are proof enough. Elsewhere:
 ///
-/// - A FUSE server uses an inode number again while a removed file is still open. So the kernel is
-///   asked what it calls our open file: it says `NAME (deleted)`, or the name that NFS gives to an open
-///   file that is removed (`.nfsXXXX`), whose link count stays 1.
-/// - The kernel knows nothing of a removal by another client or through another mount. So the
-///   directory is opened and the name looked up anew.
+/// - A FUSE server reuses an inode number while the removed file is still open. So ask the kernel for its own
+///   name of our open file: `NAME (deleted)`, or the name that NFS gives to an open file that is removed
+///   (`.nfsXXXX`), whose link count stays 1.
+/// - The kernel does not know of a removal by another client or through another mount. So open the directory
+///   and look the name up anew.
 pub(crate) fn is_named(file: &File, stat: &FileStat, path: &Path) -> io::Result<bool> {
     Ok(find(file, stat, path)?.is_some())
 }
 
-/// What the path names, if that is proven to be `file`.
+/// The stat of what the path names, if that is proven to be `file`.
 pub(crate) fn find(file: &File, stat: &FileStat, path: &Path) -> io::Result<Option<FileStat>> {
     let found = match stat.st_nlink {
         0 => return Ok(None),
@@ -62,7 +61,8 @@ pub(crate) fn find(file: &File, stat: &FileStat, path: &Path) -> io::Result<Opti
     }
 }
 
-/// What `path` names, and not what a network client remembers: NFS asks its server when a directory is opened.
+/// The stat of what `path` names now, not from a network client's cache: NFS asks its server when a directory
+/// is opened.
 pub(crate) fn look_up_afresh(path: &Path) -> nix::Result<FileStat> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     match open(directory_of(path), flags, Mode::empty()) {
@@ -70,13 +70,13 @@ pub(crate) fn look_up_afresh(path: &Path) -> nix::Result<FileStat> {
             let name = path.file_name().unwrap_or_default();
             fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)
         }
-        // A directory that may be searched but not listed.
+        // The directory may be searched but not listed.
         Err(Errno::EACCES) => lstat(path),
         Err(errno) => Err(errno),
     }
 }
 
-/// Makes a call again that was interrupted: FUSE and NFS can be, where others finish it.
+/// Repeats a call that was interrupted, as calls on FUSE and NFS can be.
 pub(crate) fn uninterrupted<T>(call: impl Fn() -> nix::Result<T>) -> nix::Result<T> {
     loop {
         match call() {
@@ -90,8 +90,8 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
     path.parent().expect("an absolute path with a file name has a parent")
 }
 
-/// Whether a call failed because the file that it was made on is gone. 9p and sshfs say ENOENT of an open
-/// file that was removed, NFS says ESTALE of one that another machine removed.
+/// Whether a call failed because its file is gone. 9p and sshfs return ENOENT for an open file that was
+/// removed, NFS returns ESTALE for one that another machine removed.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     [Errno::ENOENT, Errno::ESTALE].iter().any(|&errno| error.raw_os_error() == Some(errno as i32))
 }
@@ -102,7 +102,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<bool> {
         match fs::remove_file(path) {
             Ok(()) => return Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            // unlink(2) is not interrupted, but NFS and FUSE can be.
+            // unlink(2) is interrupted only on NFS and FUSE.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -111,20 +111,21 @@ pub(crate) fn remove(path: &Path) -> io::Result<bool> {
 
 /// Takes the kernel lock of `file`, an exclusive flock(2), if that needs no waiting.
 ///
-/// `std` and not `nix::fcntl::Flock`: that one unlocks on Drop, and a forked child's Drop would free
-/// the parent's lock, because the two share one open file description.
+/// `std` and not `nix::fcntl::Flock`, which unlocks on Drop: in a forked child that would free the parent's
+/// lock, because both share one open file description.
 pub(crate) fn try_kernel_lock(file: &File) -> io::Result<bool> {
     until_not_interrupted(|| file.try_lock())
 }
 
 /// Whether another open file has the kernel lock.
 ///
-/// Only a lock that would be refused shows that. So a shared one is asked for, and given back at once: any
-/// number of processes can ask at a time, and a reader's shared lock is none.
+/// Only a refused lock shows that. So ask for a shared one and give it back at once: any number of processes
+/// can ask at a time, and a reader's shared lock does not count.
 pub(crate) fn is_kernel_locked(file: &File) -> io::Result<bool> {
     let free = until_not_interrupted(|| file.try_lock_shared())?;
     if free {
-        // By hand: a child that another thread forks just now has a copy, and would keep the lock.
+        // Explicitly: a child that another thread is just forking has a copy of the descriptor, and would keep
+        // the lock.
         file.unlock()?;
     }
     Ok(!free)
@@ -137,7 +138,7 @@ fn until_not_interrupted(lock: impl Fn() -> Result<(), TryLockError>) -> io::Res
             Err(TryLockError::WouldBlock) => return Ok(false),
             Err(TryLockError::Error(error)) => match error.kind() {
                 io::ErrorKind::Interrupted => {}
-                // cifs, which turns flock(2) into a lock of its server's, says EACCES.
+                // cifs turns flock(2) into a lock at its server, and returns EACCES.
                 io::ErrorKind::PermissionDenied => return Ok(false),
                 _ => return Err(error),
             },
@@ -145,11 +146,11 @@ fn until_not_interrupted(lock: impl Fn() -> Result<(), TryLockError>) -> io::Res
     }
 }
 
-/// Whether the kernel's own name for an open file is the last part of `path`, whatever the case, since not
-/// every file system tells cases apart.
+/// Whether the kernel's own name for an open file is the last component of `path`. Case is ignored, because
+/// some file systems ignore it.
 fn has_name(file: &File, path: &Path) -> bool {
     let Ok(link) = fs::read_link(proc_link(file)) else {
-        return true; // Without /proc the numbers have to do.
+        return true; // Without /proc, the inode numbers must do.
     };
     let lowercase =
         |path: &Path| path.file_name().map(|name| name.to_string_lossy().to_lowercase());
@@ -158,14 +159,14 @@ fn has_name(file: &File, path: &Path) -> bool {
 
 /// The link in /proc to an open file.
 ///
-/// `thread-self` and not `self`: that one shows the descriptors of the process's first thread, and a thread
-/// that has called unshare(2) with `CLONE_FILES` has its own.
+/// `thread-self` and not `self`, which shows the descriptors of the process's first thread: a thread that has
+/// called unshare(2) with `CLONE_FILES` has its own.
 pub(crate) fn proc_link(file: &File) -> String {
     format!("/proc/thread-self/fd/{}", file.as_raw_fd())
 }
 
-/// Whether `file` is on a file system that is known to be this machine's own: there an inode keeps its
-/// number while it is open, and all processes that can reach it share its kernel lock.
+/// Whether `file` is on a file system that is known to be local: an inode keeps its number there while it is
+/// open, and all processes that can reach it share its kernel lock.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn is_local(file: &File) -> bool {
     // statfs(2): ext2 to ext4, xfs, btrfs, f2fs; tmpfs, ramfs; overlay; zfs, bcachefs.

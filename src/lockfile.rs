@@ -13,18 +13,18 @@ use crate::inode;
 use crate::owner;
 use crate::publish::publish;
 
-/// How often `try_lock` looks at the path before it gives up with `NotExist`. Each further look means that
-/// another process has changed the file meanwhile.
+/// How often `try_lock` looks at the path before it gives up with `NotExist`. It looks again only if another
+/// process changed the file during the last look.
 const MAX_LOOKS: usize = 16;
 
 const DEFAULT_MODE: u32 = 0o600;
 
-/// Without this bit, the next process of the same user could not open a file that a crash has left.
+/// Without this bit, the next process of the same user could not open a file that a crash left.
 const OWNER_MAY_READ: u32 = 0o400;
 
 /// The path of a pid file, and how to lock it.
 ///
-/// Making one does no I/O. It can be cloned, shared between threads and used any number of times.
+/// Creating one does no I/O. It can be cloned, shared between threads and used any number of times.
 ///
 /// # Examples
 ///
@@ -53,10 +53,9 @@ pub struct Lockfile {
 impl Lockfile {
     /// Checks `path` and keeps it.
     ///
-    /// It must be absolute, since a daemon changes its working directory, and end in a file name.
-    /// `std::path::absolute` makes it so; `~` is not expanded. The file is for the lock alone. A file that is
-    /// there already and holds something other than a lock file can hold is
-    /// [refused](Error::NotAPidFile), and stays.
+    /// It must be absolute, because a daemon changes its working directory, and must end in a file name.
+    /// `std::path::absolute` makes a path absolute; `~` is not expanded. Use the file for the lock alone: an
+    /// existing file that cannot be a lock file is [refused](Error::NotAPidFile), and stays as it is.
     ///
     /// # Errors
     ///
@@ -81,8 +80,8 @@ impl Lockfile {
         Ok(Lockfile { path: path.into(), mode: DEFAULT_MODE, kernel_lock_only: false })
     }
 
-    /// Sets the permission bits of the lock file, whatever the umask is. Default: `0o600`. Its owner may
-    /// always read it.
+    /// Sets the permission bits of the lock file, whatever the umask. Default: `0o600`. The bit that lets the
+    /// file's owner read it is always set.
     ///
     /// What to choose depends on who shares the lock:
     ///
@@ -92,28 +91,28 @@ impl Lockfile {
     /// | a group | `2775` (setgid), of that group | `0o640`, or `0o660` |
     /// | everybody | `1777` (sticky), such as `/tmp` or `/run/lock` | `0o666` |
     ///
-    /// In a sticky directory only the owner of a file can remove it. A stale file that this user may write
-    /// is then taken over in place, and the release empties it instead of removing it. A file that this user may
-    /// not read is most likely the lock of the user who owns it, and gives the temporary error
-    /// [`Unreadable`](Error::Unreadable); a stale one that may neither be removed nor written gives
-    /// [`Unremovable`](Error::Unremovable).
+    /// In a sticky directory only the user who owns a file can remove it. A stale file that another user may
+    /// write is taken over in place, and the release then empties it instead of removing it. A file that this
+    /// user may not read is most likely locked by the user who owns it: `try_lock` returns the temporary error
+    /// [`Unreadable`](Error::Unreadable). For a stale file that this user may neither remove nor write, the
+    /// error is [`Unremovable`](Error::Unremovable).
     ///
-    /// Anyone who may read the file may also flock(2) it, and so keep others from taking it over.
+    /// Anyone who may read a stale file can lock it: see *Readers* under [Limits](crate#limits).
     #[must_use]
     pub fn mode(self, mode: u32) -> Lockfile {
         Lockfile { mode: mode & 0o7777 | OWNER_MAY_READ, ..self }
     }
 
-    /// Goes by the kernel lock alone: a file without one is stale, even if its record names a running process.
+    /// Goes by the kernel lock alone: a file without a kernel lock is stale, even if its record names a running
+    /// process.
     ///
-    /// This is seldom needed. A file that this crate left behind carries a stamp, and never blocks. But a
-    /// file without a stamp is honoured while its pid is a running process, since a program that knows pid files
-    /// only, such as a shell script, may have written it. Choose `kernel_lock_only` if such files are left
-    /// behind on this path and their pids are recycled, and if every program on the path uses this crate or
-    /// `flock -n`.
+    /// This is seldom needed, because a file that this crate left behind carries a stamp and never blocks. A
+    /// file without a stamp is honoured while its pid belongs to a running process, because a shell script, for
+    /// instance, may have written it. Choose `kernel_lock_only` if such files are left behind on this path and
+    /// their pids are recycled, and if every program on the path uses this crate or `flock -n`.
     ///
-    /// Do not choose it where mounts of one directory do not share their kernel locks, nor on gocryptfs: there
-    /// the pid is what protects the lock. See [File systems](crate#file-systems).
+    /// Do not choose it where two mounts of one directory do not share their kernel locks, nor on gocryptfs:
+    /// there only the pid protects the lock. See [File systems](crate#file-systems).
     #[must_use]
     pub fn kernel_lock_only(self) -> Lockfile {
         Lockfile { kernel_lock_only: true, ..self }
@@ -127,18 +126,20 @@ impl Lockfile {
 
     /// Takes the lock if it is free, and replaces a stale file. It never blocks and never sleeps.
     ///
-    /// Bind the guard to a name, `_guard` and not `_`, which would drop it at once.
+    /// Bind the guard to a name: `let _guard`, and not `let _`, which drops it at once.
     ///
     /// A refused attempt creates nothing and writes nothing.
     ///
     /// # Errors
     ///
-    /// - [`Busy`](Error::Busy): another process holds the lock, or another guard of this one. Temporary.
-    /// - [`NotExist`](Error::NotExist): other processes took and released the lock faster than this one
-    ///   could look. Temporary.
-    /// - [`Unreadable`](Error::Unreadable): another user's file, which may not be read. Temporary.
-    /// - [`NotAFile`](Error::NotAFile), [`NotAPidFile`](Error::NotAPidFile): something else is in its place.
-    /// - [`Unremovable`](Error::Unremovable): another user's stale file.
+    /// - [`Busy`](Error::Busy): another process holds the lock, or another guard of this process. Temporary.
+    /// - [`NotExist`](Error::NotExist): the file changed during every look, because other processes kept taking
+    ///   and releasing the lock. Temporary.
+    /// - [`Unreadable`](Error::Unreadable): the file is another user's, and this user may not read it.
+    ///   Temporary.
+    /// - [`NotAFile`](Error::NotAFile), [`NotAPidFile`](Error::NotAPidFile): the path names something else than
+    ///   a lock file.
+    /// - [`Unremovable`](Error::Unremovable): a stale file of another user, which this user may not remove.
     /// - [`Io`](Error::Io): no such directory, no permission, disk full, a file system without flock(2), …
     ///
     /// # Examples
@@ -161,20 +162,20 @@ impl Lockfile {
         let mut obstacle = None;
         for nth in 0..MAX_LOOKS {
             if nth > 1 {
-                // An NFS client can open a removed file by its remembered name again and again.
+                // An NFS client can open a removed file again and again by its cached name.
                 let _ = inode::look_up_afresh(&self.path);
             }
             match self.try_once() {
                 Ok(Some(guard)) => return Ok(guard),
                 Ok(None) => obstacle = None,
-                Err(error) if error.is_of_a_moment() => obstacle = Some(error),
+                Err(error) if error.is_transient() => obstacle = Some(error),
                 Err(error) => return Err(error),
             }
         }
         Err(obstacle.unwrap_or_else(|| Error::NotExist { path: self.path.to_path_buf() }))
     }
 
-    /// One turn of the protocol; `None` if another process has changed the file meanwhile.
+    /// One turn of the protocol; `None` if another process changed the file during it.
     fn try_once(&self) -> Result<Option<LockGuard>, Error> {
         // Steps 1 and 2: look at what is there, and try its kernel lock.
         match incumbent::look(&self.path, Access::Read)? {
@@ -194,11 +195,11 @@ impl Lockfile {
                 }
             }
         }
-        // Step 4: nothing is there. Publish ours.
+        // Step 4: no file is there. Publish ours.
         publish(&self.path, self.mode)
     }
 
-    /// Step 3, where the directory lets us not remove another user's file: steps 1 and 2 once more, with the
+    /// Step 3, where the directory does not let us remove another user's file: steps 1 and 2 again, with the
     /// file open for writing.
     fn take_over_in_place(&self, refused: Error) -> Result<Option<LockGuard>, Error> {
         match incumbent::look(&self.path, Access::ReadWrite) {
@@ -214,7 +215,7 @@ impl Lockfile {
         }
     }
 
-    /// Whether a file is stale whose kernel lock is free, or else why it must stay.
+    /// Checks that a file whose kernel lock is free is stale. The error says why it must stay.
     pub(crate) fn check_stale(&self, incumbent: &Incumbent) -> Result<(), Error> {
         incumbent.check_can_be_a_lock_file(&self.path)?;
         match incumbent.recorded_pid() {
@@ -227,15 +228,15 @@ impl Lockfile {
 
     /// Reads the owner's pid from the record; `None` if there is no file.
     ///
-    /// It asks for no kernel lock, since that would make others see the lock busy. The answer is what an
-    /// operator learns from `cat` and `kill -0`. It is no proof: [`holder`](Lockfile::holder) is one.
+    /// It does not try the kernel lock, because other attempts would then find the lock busy. The answer is
+    /// what `cat` and `kill -0` would tell an operator. It proves nothing; [`holder`](Lockfile::holder) does.
     ///
     /// # Errors
     ///
     /// [`InvalidPid`](Error::InvalidPid) and [`DeadOwner`](Error::DeadOwner): the record names no running
-    /// process. The file is stale, or flock(1) or a killed owner's child holds its kernel lock. Do not remove
-    /// it: only `try_lock` can tell. [`NotAFile`](Error::NotAFile), [`Unreadable`](Error::Unreadable) and
-    /// [`Io`](Error::Io) as in [`try_lock`](Lockfile::try_lock).
+    /// process. Either the file is stale, or flock(1) or a killed owner's child holds its kernel lock. Do not
+    /// remove the file: only `try_lock` can tell which it is. [`NotAFile`](Error::NotAFile),
+    /// [`Unreadable`](Error::Unreadable) and [`Io`](Error::Io) as in [`try_lock`](Lockfile::try_lock).
     ///
     /// # Examples
     ///
@@ -256,7 +257,7 @@ impl Lockfile {
         let mut recorded = incumbent::recorded_pid(&self.path);
         for _ in 1..MAX_LOOKS {
             match recorded {
-                Err(error) if error.is_of_a_moment() => {
+                Err(error) if error.is_transient() => {
                     recorded = incumbent::recorded_pid(&self.path);
                 }
                 _ => break,
@@ -275,10 +276,10 @@ impl Lockfile {
     }
 }
 
-/// Whether the record alone makes `pid` the owner: a running process that is not this one, in a file that
-/// is not known to be a leftover of ours.
+/// Whether the record alone makes `pid` the owner: it is a running process other than this one, and the file is
+/// not known to be a leftover of ours.
 ///
-/// Our own pid without a kernel lock is a leftover of an earlier process that had the same pid.
+/// Our own pid without a kernel lock was left by an earlier process that had the same pid.
 fn is_owned_by(incumbent: &Incumbent, pid: u32) -> bool {
     pid != process::id() && !incumbent.is_leftover_of(pid) && owner::is_alive(pid)
 }

@@ -4,17 +4,17 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-/// Whether `pid` is a running process. When in doubt it is.
+/// Whether `pid` is a running process. If that is not known, it counts as running.
 pub(crate) fn is_alive(pid: u32) -> bool {
     exists(pid) && !proc::is_dead(pid)
 }
 
 fn exists(pid: u32) -> bool {
-    // EPERM comes from a process of another user, which is as alive as ours.
+    // EPERM comes from another user's process, which is alive.
     i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
 }
 
-/// What only /proc can tell: `kill` also succeeds for a zombie and for the id of a mere thread.
+/// What only /proc shows: `kill` also succeeds for a zombie and for the id of a single thread.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod proc {
     use std::fmt::Display;
@@ -22,8 +22,8 @@ mod proc {
     use std::io::Read as _;
     use std::process;
 
-    /// A process seen in the moment when it is reaped has no threads left, and neither has one that another
-    /// of its threads has just called execve(2) in, if its status was opened before. Look again.
+    /// A process has no threads left while it is being reaped. A status file that was opened before another
+    /// thread called execve(2) shows none either. So look again.
     const MAX_LOOKS: usize = 100;
 
     pub(super) fn is_dead(pid: u32) -> bool {
@@ -33,15 +33,15 @@ mod proc {
                 Some(status) => {
                     return status.is_not_a_running_process(pid) && shows_our_namespace();
                 }
-                // Hidden from us, unless a zombie has been reaped since it was seen to exist.
+                // The process is hidden from us, unless a zombie has been reaped since `exists` found it.
                 None => return !super::exists(pid),
             }
         }
         false
     }
 
-    /// A /proc that was mounted for another pid namespace numbers other processes, and lists us under
-    /// more than one pid, or another.
+    /// A /proc that was mounted for another pid namespace numbers processes differently, and lists us under
+    /// several pids or under another one.
     fn shows_our_namespace() -> bool {
         Status::read("self")
             .is_some_and(|own| own.field("NSpid:") == Some(&process::id().to_string()))
@@ -59,7 +59,7 @@ mod proc {
 
         fn is_not_a_running_process(&self, pid: u32) -> bool {
             let is_thread = self.field("Tgid:").is_some_and(|tgid| tgid != pid.to_string());
-            // A running process whose first thread has ended shows as a zombie with further threads.
+            // A running process whose first thread has ended looks like a zombie, but has further threads.
             let is_zombie = self.field("State:").is_some_and(|state| state.starts_with(['Z', 'X']))
                 && self.field("Threads:") == Some("1");
             is_thread || is_zombie

@@ -1,7 +1,7 @@
 //! Putting a lock file of ours in place.
 //!
-//! Never by the link or rename of a file with another name: on sshfs, bindfs, mergerfs, unionfs-fuse,
-//! ntfs-3g and 9p the new name is a new inode to the kernel, and the kernel lock stays with the old one.
+//! Never by linking or renaming a file with another name: on sshfs, bindfs, mergerfs, unionfs-fuse, ntfs-3g and
+//! 9p the kernel takes the new name for a new inode, and the kernel lock stays with the old one.
 
 mod exclusive;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -52,11 +52,11 @@ impl Candidate {
         }
     }
 
-    /// Writes the record, and makes the mode what was asked for.
+    /// Writes the record, and sets the mode that was asked for.
     fn fill(&self, pid: u32, mode: u32) -> io::Result<()> {
         record::write(&self.file, pid)?;
         if self.stat.st_mode & 0o7777 != mode {
-            // The umask took bits away. Where the file system knows no modes, its own have to do.
+            // The umask took bits away. A file system without modes keeps its own.
             let _ = self.file.set_permissions(Permissions::from_mode(mode));
         }
         Ok(())
@@ -66,14 +66,14 @@ impl Candidate {
         LockGuard::new(Arc::clone(path), self.file, Inode::of(&self.stat), pid, local, origin)
     }
 
-    /// Gives the file up. Its kernel lock is freed by hand: a child that another thread forks just now has a
-    /// copy of the descriptor.
+    /// Gives the file up. It unlocks explicitly, because a child that another thread is just forking has a copy
+    /// of the descriptor.
     fn abandon(self) {
         let _ = self.file.unlock();
     }
 }
 
-/// How both ways of publishing create their file.
+/// The options with which both ways of publishing create their file.
 fn create_options(mode: u32) -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(mode);

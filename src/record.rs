@@ -1,4 +1,4 @@
-//! What a lock file holds: the record, the stamp that marks it as ours, and what else can stand there.
+//! The content of a lock file, and the stamp that marks it as ours.
 
 use std::fs::{File, FileTimes};
 use std::io::{self, Write as _};
@@ -10,15 +10,15 @@ use nix::sys::stat::FileStat;
 /// No line with a pid is longer than this.
 const READ_MAX_BYTES: usize = 64;
 
-/// A crash of the machine can leave this much of blanks and NULs in place of a record.
+/// After a crash of the machine, a record can consist of this many blanks and NULs.
 const BLANK_MAX_BYTES: usize = 4096;
 
-/// What is so short is nobody's data.
+/// A file this short is nobody's data.
 const SHORT_MAX_BYTES: usize = 16;
 
 /// What a lock file holds: `PID\n`, decimal and unpadded.
 ///
-/// Go reads `0123` as octal, systemd reads the first line, and `kill $(cat FILE)` all of them: this
+/// Go reads `0123` as octal, systemd reads only the first line, and `kill $(cat FILE)` uses all lines: this
 /// form means the same to each.
 struct Record {
     text: [u8; "4294967295\n".len()],
@@ -41,11 +41,11 @@ pub(crate) fn write(file: &File, pid: u32) -> io::Result<()> {
     file.write_all_at(&record.text[..record.len], 0)
 }
 
-/// Marks the file as one whose owner holds the kernel lock, by the nanoseconds of its modification time.
+/// Marks the file as one whose owner holds the kernel lock, in the nanoseconds of its modification time.
 ///
-/// Any write by another program gives the file another time and so makes the stamp void, whatever is
-/// written. The stamp names the pid, too, for a program that writes between our record and our stamp. Where
-/// it cannot be set, as in another user's file, or cannot be kept, the record counts as any program's.
+/// Any write by another program changes that time and so voids the stamp, whatever is written. The stamp
+/// depends on the pid, too, in case a program writes between our record and our stamp. If the stamp cannot be
+/// set, as on another user's file, or is not kept, the record counts as any other program's.
 pub(crate) fn stamp(file: &File, pid: u32) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let stamped = UNIX_EPOCH + Duration::new(now.as_secs(), stamp_nanoseconds(pid));
@@ -56,15 +56,15 @@ pub(crate) fn is_stamped(stat: &FileStat, pid: u32) -> bool {
     stat.st_mtime_nsec == stamp_nanoseconds(pid).into()
 }
 
-/// A multiple of 100, the finest that some file systems keep, and not of 1000, since programs that set times
-/// set microseconds. The prime is above every pid of Linux (2^22), so that no two pids share a stamp.
+/// A multiple of 100, the finest unit that some file systems keep, but not of 1000, because programs that set
+/// times set microseconds. The prime is above every pid of Linux (2^22), so no two pids share a stamp.
 fn stamp_nanoseconds(pid: u32) -> u32 {
     const PRIME: u64 = 8_999_993;
     let spread = (u64::from(pid) * 1_000_003 % PRIME) as u32;
     spread / 9 * 1000 + (spread % 9 + 1) * 100
 }
 
-/// What a file holds, or the beginning of it.
+/// The content of a file, or its beginning.
 pub(crate) struct Content {
     bytes: [u8; READ_MAX_BYTES],
     len: usize,
@@ -77,12 +77,12 @@ impl Content {
         Ok(Content { bytes, len })
     }
 
-    /// The recorded pid, if it is a valid one.
+    /// The recorded pid, if it is valid.
     pub(crate) fn pid(&self) -> Option<u32> {
         parse(self.first_line()?)
     }
 
-    /// Whether the file can be a lock file of any program, and is not somebody's data.
+    /// Whether the file can be a lock file, of any program.
     pub(crate) fn can_be_a_lock_files(&self, file: &File) -> io::Result<bool> {
         if self.len <= SHORT_MAX_BYTES || self.first_line().is_some_and(is_a_number) {
             return Ok(true);
@@ -92,7 +92,7 @@ impl Content {
         Ok(len <= BLANK_MAX_BYTES && bytes[..len].iter().copied().all(is_blank))
     }
 
-    /// `None` if it is longer than any line with a pid.
+    /// `None` if it is longer than any line with a pid can be.
     fn first_line(&self) -> Option<&[u8]> {
         let content = &self.bytes[..self.len];
         match content.iter().position(|&byte| byte == b'\n') {
@@ -111,7 +111,7 @@ fn read(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// A number, a valid pid or not: `-1`, `00` and ` 99999999999 ` are.
+/// Whether the line is a number, even if not a valid pid: `-1`, `00` and ` 99999999999 ` are.
 fn is_a_number(line: &[u8]) -> bool {
     let line = line.trim_ascii();
     let digits = line.strip_prefix(b"-").or(line.strip_prefix(b"+")).unwrap_or(line);
@@ -122,15 +122,15 @@ fn is_blank(byte: u8) -> bool {
     byte == 0 || byte.is_ascii_whitespace()
 }
 
-/// Reads the first line as FHS 3.0 (3.15, `/run`) asks: blanks around the pid, a missing newline and
-/// further lines are let pass.
+/// Reads the first line as FHS 3.0 (3.15, `/run`) asks: blanks around the pid, a missing newline and further
+/// lines are accepted.
 ///
-/// Other readers are not all as lenient. After the pid, systemd refuses a blank, and some shells' `kill` a
-/// `\r`; with further lines, `kill $(cat FILE)` goes on to signal what else is there. We name the
-/// pid all the same: were it no pid, a live owner that knows pid files only would be robbed of its lock,
-/// whereas garbage that looks like a live pid only makes others wait. What must not be is that a
-/// reader takes the record for another pid than we do. So a leading zero is no pid (to Go and systemd it
-/// says octal, to a shell nothing), nor is a sign, a NUL or a second word in the line.
+/// Other readers are stricter. systemd refuses a blank after the pid, some shells' `kill` refuses a `\r`, and
+/// with further lines `kill $(cat FILE)` signals those pids, too. We accept the pid all the same: otherwise a
+/// live owner that knows only pid files would lose its lock, whereas garbage that looks like a live pid only
+/// makes others wait. But no other reader may see a different pid in the record than we do. So a number with a
+/// leading zero (octal to Go and systemd, nothing to a shell), a sign, a NUL or a second word in the line is no
+/// pid.
 fn parse(line: &[u8]) -> Option<u32> {
     let digits = line.trim_ascii();
     if !digits.first()?.is_ascii_digit() || digits[0] == b'0' {

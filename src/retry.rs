@@ -1,22 +1,22 @@
-//! Waiting for a lock: trying again, after growing and jittered delays, until a deadline.
+//! Waiting for a lock: trying again after growing, jittered delays, until a deadline.
 //!
-//! [`acquire_with_retry`] is all that most programs need. A [`RetryPolicy`] says when to try again
-//! and when to give up; its [`run`](RetryPolicy::run) takes a hook that hears of each wait and a
-//! [`CancelToken`] that ends it. [`TryLock`] is for a lock that is kept elsewhere, with a [`Place`] for each
-//! run where its keeper takes time to answer. [`Retry::call_when`] is for any other operation.
+//! Most programs need only [`acquire_with_retry`]. A [`RetryPolicy`] says when to try again and when to give
+//! up. A [`run`](RetryPolicy::run) of a policy can also call a hook before each delay, and end when a
+//! [`CancelToken`] is cancelled. Implement [`TryLock`] for a lock that is kept elsewhere, with a [`Place`] for
+//! each run if the lock service takes time to answer. [`Retry::call_when`] retries any other operation.
 //!
 //! | | `default()` | `daemon()` | why |
 //! |---|---|---|---|
 //! | first attempt | at once | at once | the lock is nearly always free |
 //! | first delay | 10 ms | 10 ms | shorter delays only spin |
 //! | growth | ×1.5 | ×1.5 | a short wait stays short, a long one costs nothing |
-//! | longest delay | 250 ms | 1 s | how late a released lock is noticed at worst |
-//! | jitter | equal: half the delay to all of it | the same | waiters that started together drift apart |
+//! | longest delay | 250 ms | 1 s | a released lock is noticed after this time at the latest |
+//! | jitter | equal: half the delay to all of it | the same | waiters that started together do not try together |
 //! | gives up after | 10 s | never | a user gives up waiting, a daemon is cancelled |
 //! | wakes on release | yes | yes | on Linux an event ends a delay early |
 //!
-//! A lock that is free costs what [`try_lock`](crate::Lockfile::try_lock) costs: the first attempt
-//! is made at once, and nothing is set up before it fails.
+//! A free lock costs no more than [`try_lock`](crate::Lockfile::try_lock): the first attempt is made at once,
+//! and nothing is set up before it fails.
 //!
 //! # Examples
 //!
@@ -39,7 +39,7 @@
 //! # }
 //! ```
 
-// In the order in which data flows: no file names one above it.
+// Modules are in the order in which data flows: no file names one above it.
 mod run;
 mod wait;
 mod wake_up;
@@ -97,10 +97,10 @@ pub fn acquire_with_retry<L: TryLock>(
     policy.run().acquire(lock)
 }
 
-/// Takes the lock as [`acquire_with_retry`] does, and gives up the thread while it sleeps.
+/// Takes the lock as [`acquire_with_retry`] does, without blocking the thread.
 ///
-/// It needs the feature `tokio`. Dropping the future ends the run and leaves nothing locked. For a time
-/// limit, set the policy's: unlike `tokio::time::timeout`, it tells who holds the lock.
+/// It needs the feature `tokio`. Dropping the future ends the run and leaves nothing locked. Use the policy's
+/// time limit and not `tokio::time::timeout`: the policy's error names the holder of the lock.
 /// [`Retry::acquire_async`] takes a hook and a token.
 ///
 /// # Errors
@@ -109,7 +109,7 @@ pub fn acquire_with_retry<L: TryLock>(
 ///
 /// # Panics
 ///
-/// Outside a tokio runtime, or in one without time. In one without I/O, it only wakes by its delays.
+/// Outside a tokio runtime, or in one without time. In a runtime without I/O, no event ends a delay early.
 ///
 /// # Examples
 ///

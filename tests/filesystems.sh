@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Mounts the file systems that this machine can mount, one after the other, and prints one table of them.
+# Mounts each file system that this machine can mount, tests it, and prints one table of the results.
 #
 #   bash tests/filesystems.sh                  one second for each of four fights, about four minutes
 #   bash tests/filesystems.sh 10 sshfs bindfs  ten seconds, and these only
 #
-# In each it runs the tests of the core (tests/it), four fights (tests/torture: both rules, with and without kills)
-# and a hand-over. It fails if a file system that is meant to be safe shows two owners, a stuck lock or a failing
-# test, or if one that is meant to refuse does not. What can't be mounted here is skipped, loudly; with CI=true a
-# missing package is a failure.
+# In each it runs the tests of the core (tests/it), four fights (tests/torture: both rules, with and without
+# kills) and a hand-over. It fails if a file system that should be safe shows two owners, a stuck lock or a
+# failing test, or if one that should refuse to lock does not. A file system that can't be mounted here is
+# skipped, with a message; with CI=true a missing package is a failure.
 #
-# It works in a mount and a pid namespace of its own: with it go its mounts, its loop devices, its FUSE servers and
-# its sshd, even when it is killed.
+# It works in its own mount and pid namespace: its mounts, loop devices, FUSE servers and sshd end with it, even
+# if it is killed.
 set -euo pipefail
 
 if [ "${1:-}" != --inside ]; then
@@ -22,7 +22,7 @@ if [ "${1:-}" != --inside ]; then
     [ "$(id -u)" = 0 ] || skip "needs root, to mount"
     unshare --mount --pid --fork --mount-proc true 2>/dev/null || skip "mount and pid namespaces are forbidden"
     work=$(mktemp -d)
-    # Other users pass through it in some tests.
+    # Other users need to search it in some tests.
     chmod 711 "$work"
     trap 'rm -rf "$work"' EXIT
     trap 'exit 130' INT TERM
@@ -37,7 +37,7 @@ if [ "${1:-}" != --inside ]; then
     TORTURE=$(executable test torture test --no-run --test torture)
     WITH_LOCK=$(executable example with_lock build --example with_lock)
     export IT TORTURE WITH_LOCK WORK=$work
-    # In the background, so that a signal for this shell ends it at once, and all of its processes with it.
+    # In the background, so that a signal to this shell ends it and all of its processes at once.
     unshare --mount --pid --fork --kill-child --mount-proc bash tests/filesystems.sh --inside "$@" &
     inside=$!
     trap 'kill -KILL $inside 2>/dev/null; exit 130' INT TERM
@@ -67,7 +67,7 @@ for name in "${names[@]}"; do
     m=$WORK/$name/m
     mkdir -p "$m"
     status=0
-    # Not in a subshell: what it has set up is torn down below.
+    # Not in a subshell, because what it sets up is torn down below.
     set_up "$name" || status=$?
     case $status in
     0) check "$name" || failed=1 ;;

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Shows that the torture can fail: breaks a copy of the crate in many ways and expects each to be found.
+# Shows that the torture can fail: breaks a copy of the crate in many ways, and expects a test to find each.
 #
-#   bash tests/torture_mutants.sh              each within TORTURE_SECONDS (default 60) of the first fight that can show it
+#   bash tests/torture_mutants.sh              each within TORTURE_SECONDS (default 60) of one fight
 #   bash tests/torture_mutants.sh stamp        those only whose name contains the word
 #
-# Each mutant is a patch of the text of src/, in a temporary directory; the crate itself has no hook for it.
-# The mutants meet files in the tests' own temporary directories only. What no fight comes across, since it needs
-# one certain step by another program, a test of tests/it plays.
+# Each mutant patches the text of src/ in a temporary directory; the crate itself has no hook for it. The
+# mutants touch files only in the tests' own temporary directories. If a mutant shows only when another program
+# takes one certain step, which no fight does, a test of tests/it takes that step.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export TORTURE_SECONDS="${TORTURE_SECONDS:-60}"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# A build directory of its own, kept for the next time: to cargo the copy is the same crate as this one, and in
-# one directory the tests of this one would be linked with a mutant, and believed to be up to date.
+# A separate build directory, kept for the next run. Cargo takes the copy for the same crate: in a shared
+# directory, this crate's tests would be linked with a mutant and believed to be up to date.
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/mutants"
 copy="$work/pidlockfile"
 fresh_copy() {
@@ -22,7 +22,7 @@ fresh_copy() {
     git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$copy"
 }
 
-# Replaces the first text by the second in a file of the copy, and fails where it is not there exactly once.
+# Replaces the first text by the second in a file of the copy, and fails unless it is there exactly once.
 replace() {
     perl -0777 -i -pe '
         BEGIN { ($from, $to) = splice @ARGV, 0, 2 }
@@ -52,7 +52,7 @@ release_unlocks_before_the_unlink() {
 }
 
 name_published_before_the_kernel_lock() {
-    # The lock is taken where the new file has its name, and is ours if nobody else has it just then.
+    # The lock is taken after the new file has its name, and is ours unless another process is faster.
     replace publish.rs 'match inode::try_kernel_lock(&file) {' 'match Ok::<bool, io::Error>(true) {'
     replace publish/unnamed.rs 'Ok(()) => return Ok(Unnamed::Owned(candidate.into_guard(path, pid, true, Origin::Linked))),' \
         'Ok(()) if !crate::inode::try_kernel_lock(&candidate.file).unwrap() => return Ok(Unnamed::Taken),
@@ -108,11 +108,11 @@ takeover_in_place_without_the_kernel_lock() {
         let guard'
 }
 
-# Which tests find it, torture or it. With the kernel lock only, a live owner's record does not stand in for the
-# kernel lock that a mutant lets go too early.
+# The test crate, torture or it, and the test that find each mutant. With the kernel lock only, a live owner's
+# record cannot make up for the kernel lock that a mutant frees too early.
 kernel_lock_only='torture no_two_own_it_with_the_kernel_lock_only'
 exclusive='torture no_two_own_it_by_exclusive_creation_with_the_kernel_lock_only'
-stranger='torture a_killed_owners_lock_is_had_at_once_although_a_stranger_has_its_pid'
+stranger='torture a_killed_owners_lock_is_taken_at_once_although_a_stranger_has_its_pid'
 script='torture no_two_own_it_where_a_script_writes_into_the_leftover'
 exclusive_script='torture no_two_own_it_by_exclusive_creation_where_a_script_writes_into_the_leftover'
 mutants=(
@@ -150,7 +150,7 @@ for entry in "${mutants[@]}"; do
     if [ $status = 0 ] || ! grep -q "^test result: FAILED. 0 passed; 1 failed" "$work/out"; then
         tail -20 "$work/out"
     elif [ "$crate" = torture ]; then
-        # A fight that fails must have seen what it is for, and not just ended badly.
+        # A failed fight must have seen a violation, and not just have ended badly.
         found=$(sed -nE 's/^TORTURE.*, ([0-9.]+ s): ([0-9]+ acquisitions).*; (violations [0-9]+, lost updates [0-9]+, stuck [0-9]).*/\1|\2; \3/p' "$work/out")
         case "$found" in
         "" | *"violations 0, lost updates 0, stuck 0"*) tail -20 "$work/out" ;;

@@ -1,4 +1,4 @@
-//! A process, kept by a pidfd, and what /proc shows of its open files.
+//! A process, identified by a pidfd, and what /proc shows of its open files.
 
 use std::io;
 
@@ -29,12 +29,12 @@ pub(super) enum Doubt {
     ProcessHidden,
     NoProc,
     NoPidfd,
-    /// The system could not look, for want of memory or descriptors; with what it was to do.
+    /// The system lacked memory or descriptors to look; with the step that failed.
     Io(&'static str, io::Error),
 }
 
 impl Doubt {
-    /// In words, for `Error::Unproven`; they go on from "the process".
+    /// The reason in `Error::Unproven`, which continues a sentence about the process.
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Doubt::NoPid => {
@@ -54,13 +54,13 @@ impl Doubt {
             }
             Doubt::NoKernelLock => "nobody has the kernel lock, as when a script recorded its pid",
             Doubt::FilesHidden => {
-                "this user may not see its open files, since it is another user's or has changed its user; \
-                 ask as root"
+                "this user may not see its open files, because it belongs to another user or has \
+                 changed its user; ask as root"
             }
             Doubt::ProcessHidden => "/proc does not show it to this user; ask as root",
-            Doubt::NoProc => "/proc is not mounted, or is that of other processes",
+            Doubt::NoProc => "/proc is not mounted, or shows another pid namespace",
             Doubt::NoPidfd => {
-                "the system gives no pidfd of it, for which Linux must be 5.3 or later, without a filter \
+                "the system provides no pidfd for it, which needs Linux 5.3 or later and no seccomp filter \
                  against that"
             }
             Doubt::Io(..) => "the system could not look",

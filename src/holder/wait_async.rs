@@ -11,15 +11,14 @@ use crate::error::Error;
 use crate::holder::Holder;
 
 impl Holder {
-    /// Waits as [`wait`](Holder::wait), and gives up the thread meanwhile.
+    /// Waits as [`wait`](Holder::wait) does, without blocking the task's thread.
     ///
-    /// It keeps one of the runtime's blocking threads until it ends or is dropped, and needs neither the
-    /// runtime's I/O nor its time. A program that waits for many processes gives their pidfds to tokio's
-    /// `AsyncFd` instead.
+    /// It uses one of the runtime's blocking threads until it ends or is dropped, and needs neither the
+    /// runtime's I/O nor its timer. To wait for many processes, give their pidfds to tokio's `AsyncFd` instead.
     ///
     /// # Errors
     ///
-    /// [`Io`](Error::Io) as [`wait`](Holder::wait), and outside a tokio runtime.
+    /// [`Io`](Error::Io) as in [`wait`](Holder::wait), and outside a tokio runtime.
     ///
     /// # Examples
     ///
@@ -45,7 +44,7 @@ impl Holder {
     async fn wait_in_a_blocking_thread(&self, limit: Option<Duration>) -> io::Result<bool> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
         let process = Arc::clone(&self.process);
-        // Its other end is closed when this future is dropped, and that ends the wait in the thread.
+        // When this future is dropped, the other end is closed, which ends the wait in the thread.
         let (dropped, _alive) = io::pipe()?;
         let wait = move || process.wait(limit, Some(dropped.as_fd()));
         runtime.spawn_blocking(wait).await.map_err(io::Error::other)?

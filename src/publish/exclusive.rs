@@ -1,7 +1,7 @@
-//! A file created under its name, which is then ours if we are the first to have its kernel lock.
+//! A file created under its name, which is ours if we are the first to get its kernel lock.
 //!
-//! For a moment a reader finds the file empty. A crash in that moment leaves an empty file behind, which
-//! is stale.
+//! A reader can find the file empty for a moment. A crash in that moment leaves an empty file behind, which is
+//! stale.
 
 use std::fs::File;
 use std::io;
@@ -31,7 +31,7 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Option<LockGuard>, 
     });
     let candidate = match locked? {
         Some(candidate) if candidate.stat.st_size == 0 => candidate,
-        // Another process has had it in the meantime, and has written into it.
+        // Another process had the kernel lock before us, and wrote into the file.
         Some(candidate) => {
             candidate.abandon();
             return Ok(None);
@@ -44,9 +44,9 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Option<LockGuard>, 
     if local {
         record::stamp(&candidate.file, pid);
     }
-    // Before we had its kernel lock, the file was stale to all others, and one of them may have removed it.
-    // The proof comes after the record: on gocryptfs the name can lead to a second inode at any time, whose
-    // kernel lock is free. A process that finds it after the proof finds our pid there.
+    // Until we had its kernel lock, the file was stale to everyone else, and another process may have removed
+    // it. The proof comes after the record because of gocryptfs, where the name can lead to a second inode at
+    // any time, whose kernel lock is free: a process that finds that inode after the proof finds our pid in it.
     match (filled, inode::is_named(&candidate.file, &candidate.stat, path)) {
         (Ok(()), Ok(true)) => Ok(Some(candidate.into_guard(path, pid, local, Origin::Created))),
         (Err(error), Ok(true)) => {
@@ -61,7 +61,7 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Option<LockGuard>, 
     }
 }
 
-/// `None` if the name is taken, whatever the file system calls that: sshfs says EPERM.
+/// `None` if the name is taken, whatever error the file system returns for that: sshfs returns EPERM.
 fn create(path: &Path, mode: u32) -> Result<Option<File>, Error> {
     let mut options = create_options(mode);
     match options.create_new(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path) {

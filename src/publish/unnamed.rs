@@ -1,6 +1,6 @@
-//! A file without a name, which a crash leaves no trace of: `O_TMPFILE`, then linkat(2).
+//! A file without a name, `O_TMPFILE`, which linkat(2) then names. A crash before that leaves nothing behind.
 //!
-//! No reader and no peer ever sees the name without a whole record and its kernel lock.
+//! From the moment when the name appears, the record is complete and the kernel lock is held.
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::inode::{Inode, directory_of, is_local, proc_link};
 use crate::publish::{Candidate, create_options};
 use crate::record;
 
-/// What publishing this way came to.
+/// The outcome of publishing this way.
 pub(super) enum Unnamed {
     Owned(LockGuard),
     /// Another file has the name.
@@ -29,16 +29,16 @@ pub(super) enum Unnamed {
 
 pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Unnamed, Error> {
     let mut options = create_options(mode);
-    // Whatever else than a missing `O_TMPFILE` is in the way, the exclusive creation meets it, too.
+    // If the cause is not a missing `O_TMPFILE`, the exclusive creation meets it, too, and reports it.
     let Ok(file) = options.custom_flags(OFlag::O_TMPFILE.bits()).open(directory_of(path)) else {
         return Ok(Unnamed::Unsupported);
     };
     let Some(candidate) = Candidate::lock(file, path)? else {
         return Ok(Unnamed::Taken);
     };
-    // Where a FUSE server has `O_TMPFILE`, the name that it links can be another inode to the kernel than
-    // the one whose lock we hold. A device number of its own is a disk's: that needs no further question,
-    // since what FUSE mounts on a disk has no `O_TMPFILE`.
+    // If a FUSE server has `O_TMPFILE`, the kernel may take the name that it links for another inode than the
+    // one that we locked. A major number other than 0 means a disk, where no statfs(2) is needed: FUSE on a
+    // disk has no `O_TMPFILE`.
     if major(candidate.stat.st_dev) == 0 && !is_local(&candidate.file) {
         return Ok(Unnamed::Unsupported);
     }
@@ -48,7 +48,7 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Unnamed, Error> {
     match linkat(&candidate.file, "", AT_FDCWD, path.as_ref(), AtFlags::AT_EMPTY_PATH) {
         Ok(()) => return Ok(Unnamed::Owned(candidate.into_guard(path, pid, true, Origin::Linked))),
         Err(Errno::EEXIST) => {}
-        // Before Linux 6.10 that wants CAP_DAC_READ_SEARCH, and says ENOENT without it. There
+        // Before Linux 6.10, AT_EMPTY_PATH needs CAP_DAC_READ_SEARCH, and linkat(2) returns ENOENT without it.
         // `std::fs::hard_link` would link the symlink in /proc itself.
         Err(_) => {
             let link = proc_link(&candidate.file);
@@ -59,8 +59,8 @@ pub(super) fn publish(path: &Arc<Path>, mode: u32) -> Result<Unnamed, Error> {
             }
         }
     }
-    // The name that is said to be taken may be ours, where the reply to a first call was lost; and the one
-    // that /proc has linked is ours only if it has our number.
+    // After EEXIST the name may still be ours, if the reply to a first call was lost (NFS). After a link
+    // through /proc the name is ours only if it has our inode number.
     let inode = Inode::of(&candidate.stat);
     if inode.is_named_by(path).map_err(Error::io("examine", path))? {
         Ok(Unnamed::Owned(candidate.into_guard(path, pid, true, Origin::Linked)))

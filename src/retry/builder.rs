@@ -1,10 +1,11 @@
-//! A policy of the caller's own, checked before it is used.
+//! A custom policy, checked before it is used.
 
 use std::time::Duration;
 
 use crate::retry::policy::{Jitter, RetryPolicy, SHORTEST_DELAY};
 
-/// A [`RetryPolicy`] in the making; what is not set is as in the default one.
+/// Builds a [`RetryPolicy`]. A field that is not set keeps the value of the policy from which the builder was
+/// made.
 ///
 /// # Examples
 ///
@@ -28,7 +29,7 @@ use crate::retry::policy::{Jitter, RetryPolicy, SHORTEST_DELAY};
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct RetryPolicyBuilder(RetryPolicy);
 
-/// Why a policy makes no sense. Every text begins with the name of the field.
+/// Why a policy is invalid. Every message begins with the name of the field.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPolicy {
@@ -52,12 +53,12 @@ pub enum InvalidPolicy {
 }
 
 impl RetryPolicy {
-    /// Starts a policy of your own from the default one.
+    /// Starts a custom policy from the default one.
     pub fn builder() -> RetryPolicyBuilder {
         RetryPolicy::default().to_builder()
     }
 
-    /// Starts a policy of your own from this one: the daemon's, but for a field or two.
+    /// Starts a custom policy from this one, to change a field or two.
     ///
     /// # Examples
     ///
@@ -83,25 +84,24 @@ impl RetryPolicyBuilder {
         RetryPolicyBuilder(RetryPolicy { initial_delay: delay, ..self.0 })
     }
 
-    /// Sets the factor by which each delay is longer than the one before. Default: 1.5.
+    /// Sets the factor by which each delay exceeds the one before. Default: 1.5.
     pub fn multiplier(self, factor: f64) -> RetryPolicyBuilder {
         RetryPolicyBuilder(RetryPolicy { multiplier: factor, ..self.0 })
     }
 
-    /// Sets the longest delay; jitter does not exceed it either. Default: 250 ms.
+    /// Sets the longest delay, which jitter never exceeds. Default: 250 ms.
     pub fn max_delay(self, delay: Duration) -> RetryPolicyBuilder {
         RetryPolicyBuilder(RetryPolicy { max_delay: delay, ..self.0 })
     }
 
-    /// Sets how delays are spread. Default: [`Jitter::Equal`].
+    /// Sets how delays are randomized. Default: [`Jitter::Equal`].
     pub fn jitter(self, jitter: Jitter) -> RetryPolicyBuilder {
         RetryPolicyBuilder(RetryPolicy { jitter, ..self.0 })
     }
 
     /// Sets the number of attempts, the first included; `None` for any number, the default.
     ///
-    /// Attempts that [events](RetryPolicyBuilder::wake_on_release) bring about are not counted: they make no run
-    /// give up earlier.
+    /// Attempts that [events](RetryPolicyBuilder::wake_on_release) cause do not count.
     pub fn max_attempts(self, limit: impl Into<Option<u32>>) -> RetryPolicyBuilder {
         RetryPolicyBuilder(RetryPolicy { max_attempts: limit.into(), ..self.0 })
     }
@@ -112,7 +112,7 @@ impl RetryPolicyBuilder {
         RetryPolicyBuilder(RetryPolicy { max_elapsed: limit.into(), ..self.0 })
     }
 
-    /// Sets the seed of the jitter, which makes every run sleep the same delays; for tests.
+    /// Sets the seed of the jitter, so that every run sleeps the same delays; for tests.
     ///
     /// `None`, the default, draws a new seed for each run.
     pub fn seed(self, seed: impl Into<Option<u64>>) -> RetryPolicyBuilder {
@@ -121,17 +121,18 @@ impl RetryPolicyBuilder {
 
     /// Sets whether an event, such as the release of the lock, ends a delay early. Default: yes.
     ///
-    /// The delays stay the upper bound: nothing depends on an event. An attempt that one brings about and that
-    /// fails changes neither the delays nor what is left of `max_attempts`. Where many wait, they do not all
-    /// try at once, and no waiter is left out. A file that changes all the time makes no waiter spin.
+    /// A delay is still the longest time until the next attempt: nothing depends on an event. If an attempt
+    /// after an event fails, the delay goes on where it was, and the attempt does not count towards
+    /// `max_attempts`. If many processes wait, they do not all try at the same moment, and none of them
+    /// starves. A file that changes all the time does not make a waiter spin.
     ///
     /// # Platform-specific behavior
     ///
-    /// A [`Lockfile`](crate::Lockfile) raises events on Linux and Android: when it is removed or closed, and when
-    /// the process whose pid is in it ends. It raises none when another machine does that, nor when a
-    /// flock(1) ends, which opens it for reading. All waits of a process share one inotify instance, of which a
-    /// user may have 128; a wait that can't have it sleeps its delays to the end. A lock that is kept
-    /// elsewhere [raises its own](crate::retry::TryLock::watch).
+    /// On Linux and Android a [`Lockfile`](crate::Lockfile) raises an event when the file is removed or closed,
+    /// and when the recorded process ends. It raises none when another machine does that, nor when flock(1)
+    /// releases the lock, because flock(1) opens the file for reading only. All waits of a process share one
+    /// inotify instance; a wait that can't get one sleeps its delays to the end. A lock that is kept elsewhere
+    /// [raises its own events](crate::retry::TryLock::watch).
     pub fn wake_on_release(self, wake: bool) -> RetryPolicyBuilder {
         RetryPolicyBuilder(RetryPolicy { wake_on_release: wake, ..self.0 })
     }
@@ -140,8 +141,7 @@ impl RetryPolicyBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidPolicy`] if a field makes no sense: a delay that only spins, delays that shrink, or no attempt at
-    /// all.
+    /// [`InvalidPolicy`] if a field is invalid; its variants list the reasons.
     pub fn build(self) -> Result<RetryPolicy, InvalidPolicy> {
         let RetryPolicy { initial_delay, multiplier, max_delay, max_attempts, .. } = self.0;
         if initial_delay < SHORTEST_DELAY {

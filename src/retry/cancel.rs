@@ -8,19 +8,18 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Duration;
 use std::{process, thread};
 
-/// Ends the waits that it was given to.
+/// Ends the waits that it is passed to.
 ///
-/// Clones share one state: cancelling any of them cancels all, for good. A run looks at the token
-/// before every attempt, and a sleep ends at once.
+/// Clones share one state: cancelling one of them cancels all, for good. A run checks the token before every
+/// attempt, and a sleep ends as soon as the token is cancelled.
 ///
 /// [`cancel`](CancelToken::cancel) may be called from a signal handler. A thread that waits for
 /// signals, as in `examples/daemon.rs`, needs no `unsafe` for it.
 ///
 /// # Forked children
 ///
-/// A child made by fork(2) has a token of its own: it starts as the parent's was at the time of the
-/// fork, so that a process told to stop does not fork one that goes on. From then on, neither
-/// cancels the other.
+/// A child made by fork(2) has its own token, in the state of the parent's at the time of the fork: if the
+/// parent was told to stop, so is the child. After that, neither cancels the other.
 ///
 /// # Examples
 ///
@@ -50,19 +49,19 @@ pub struct CancelToken {
 }
 
 struct Shared {
-    /// Memory is copied by fork(2), so this flag is each process's own. A pipe would be shared.
+    /// fork(2) copies memory, so each process has its own flag. A pipe would be shared.
     cancelled: AtomicBool,
-    /// What the process that made the token lends to poll loops.
+    /// The alarm of the process that made the token, for poll loops.
     first: Arc<Alarm>,
-    /// What wakes the waits of this process. A forked child puts its own in the place of its parent's, which is
-    /// closed with that.
+    /// Wakes the waits of this process. A forked child replaces its parent's alarm by its own, which closes its
+    /// copy of the parent's.
     current: Mutex<Arc<Alarm>>,
-    /// What forked processes lend. A place is filled by the process whose pid is in it, and by no other: to fill
-    /// one that another thread is about to fill could block for ever, in a child that lacks this thread.
+    /// The alarms of forked processes, for poll loops. Each entry is filled only by the process whose pid is in
+    /// it: in a child that lacks the thread that was about to fill it, filling it could block for ever.
     lent: [(AtomicU32, OnceLock<Arc<Alarm>>); GENERATIONS],
 }
 
-/// How many of a process and its ancestors, each forked from the one before, can lend an alarm of their own.
+/// How many generations of forked processes can each lend their own alarm.
 const GENERATIONS: usize = 16;
 
 /// The pipe by which a process wakes its own waits.
@@ -74,12 +73,12 @@ pub(super) struct Alarm {
 }
 
 impl CancelToken {
-    /// Makes a token that is not cancelled. It keeps two file descriptors until its last clone is
+    /// Creates a token that is not cancelled. It keeps two file descriptors open until its last clone is
     /// dropped.
     ///
     /// # Errors
     ///
-    /// The operating system's, if the process has used up its file descriptors.
+    /// The operating system's error, if the process has no file descriptors left.
     pub fn new() -> io::Result<CancelToken> {
         let first = Arc::new(Alarm::new()?);
         let current = Mutex::new(Arc::clone(&first));
@@ -87,15 +86,16 @@ impl CancelToken {
         Ok(CancelToken { shared: Arc::new(Shared { cancelled, first, current, lent }) })
     }
 
-    /// Cancels all that was given this token or a clone of it. A second call does nothing.
+    /// Cancels everything to which this token or a clone of it was given. A second call does nothing.
     ///
     /// It is async-signal-safe: it stores a flag and writes one byte to a pipe that is never full.
     pub fn cancel(&self) {
         if self.shared.cancelled.swap(true, Ordering::SeqCst) {
             return;
         }
-        // Pairs with the fence in `alarm`: either we find the alarm of a wait that begins just now, or that wait
-        // finds our flag. So does one that is just now looking for its alarm, and keeps us from ours.
+        // Pairs with the fence in `alarm`: either we find the alarm of a wait that is just beginning, or that
+        // wait finds our flag. A wait that is just getting its alarm, and so keeps the mutex from us, finds the
+        // flag, too.
         fence(Ordering::SeqCst);
         if let Some(current) = lock(&self.shared.current, 1)
             && current.pid == process::id()
@@ -110,8 +110,8 @@ impl CancelToken {
         self.shared.cancelled.load(Ordering::SeqCst)
     }
 
-    /// This process's alarm, which is made now if the token came here by a fork; `None` if there are
-    /// no file descriptors left for it. The flag must be looked at after this.
+    /// This process's alarm, created now if the token came from a parent; `None` if there are no file
+    /// descriptors left for it. Check the flag after this, not before.
     pub(super) fn alarm(&self) -> Option<Arc<Alarm>> {
         let pid = process::id();
         let mut current = lock(&self.shared.current, PATIENTLY)?;
@@ -141,7 +141,7 @@ impl CancelToken {
             {
                 return Some(alarm);
             }
-            // Of several threads each fills a place, with the same alarm.
+            // Several threads may each fill an entry, with the same alarm.
             let claim = || place.compare_exchange(0, pid, Ordering::SeqCst, Ordering::SeqCst);
             if owner == 0 && claim().is_ok() {
                 return Some(lent.get_or_init(|| alarm));
@@ -164,14 +164,14 @@ impl Alarm {
     /// Nobody reads the byte, so the pipe stays readable.
     fn ring(&self) {
         if !self.is_rung.swap(true, Ordering::SeqCst) {
-            // Nothing can go wrong that could be mended here.
+            // A failure could not be handled here.
             let _ = (&self.writer).write(&[0]);
         }
     }
 }
 
-/// Tries so often to lock what others hold for some microseconds. In a child that was forked in these, it is held
-/// for ever: so it is not waited for without end.
+/// Tries `tries` times to lock what other threads hold for some microseconds. It must not wait for ever: in a
+/// child that was forked during those, nobody unlocks the mutex.
 pub(super) fn lock<T>(mutex: &Mutex<T>, tries: u32) -> Option<MutexGuard<'_, T>> {
     for tried in 0..tries {
         match mutex.try_lock() {
@@ -183,15 +183,13 @@ pub(super) fn lock<T>(mutex: &Mutex<T>, tries: u32) -> Option<MutexGuard<'_, T>>
     None
 }
 
-/// For a tenth of a second, in which one that holds it gets the processor again.
+/// About a tenth of a second, long enough for a thread that holds the lock to get the processor again.
 pub(super) const PATIENTLY: u32 = 400;
 
-/// Readable once the token is cancelled, for a poll loop of the caller's own. Nothing must be read
-/// from it.
+/// The descriptor is readable once the token is cancelled, for your own poll loop. Do not read from it.
 ///
-/// In a forked child, ask again for the descriptor. Where the child has no file descriptors left for
-/// one of its own, or if many generations before it have asked, it is the descriptor of the process that made
-/// the token.
+/// In a forked child, call `as_fd` again. If the child has no file descriptors left for its own, or if many
+/// generations before it have asked, this returns the descriptor of the process that made the token.
 impl AsFd for CancelToken {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.lent().unwrap_or(&self.shared.first).as_fd()

@@ -1,4 +1,4 @@
-//! What a run tells: of an attempt that failed, and why it gave up.
+//! What a run reports: a failed attempt, and why it gave up.
 
 use std::any::Any;
 use std::error::Error as StdError;
@@ -9,21 +9,21 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::retry::temporary::{Failure, Temporary};
 
-/// A failed attempt that another one will follow, as [`Retry::on_wait`](crate::retry::Retry::on_wait)
-/// hands it to its hook.
+/// A failed attempt, before another one follows. [`Retry::on_wait`](crate::retry::Retry::on_wait) passes it to
+/// its hook.
 ///
-/// Its text says all that one wants to log: the error, with its remedy, and when the next attempt follows.
+/// Its text is a complete log message: the error, with its remedy, and when the next attempt follows.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Attempt<'a> {
-    /// Which attempt it was; the first is 1.
+    /// The number of the attempt; the first is 1.
     pub number: u32,
     /// Why it failed.
     pub error: &'a dyn Failure,
     /// How long the run has lasted.
     pub elapsed: Duration,
-    /// How long it is until the next attempt, unless an event ends the delay early. The time that the
-    /// hook takes is part of it.
+    /// The time until the next attempt, unless an event ends the delay early. It includes the time that the
+    /// hook takes.
     pub next_delay: Duration,
     pub(super) owner: Option<u32>,
     pub(super) holder: Option<&'a str>,
@@ -36,13 +36,13 @@ impl<'a> Attempt<'a> {
         self.owner
     }
 
-    /// Returns who holds the lock, if the error knows it: a pid, or what the lock's keeper calls the holder.
+    /// Returns who holds the lock, if the error knows it: a pid, or the lock service's name for the holder.
     #[must_use]
     pub fn holder(&self) -> Option<&'a str> {
         self.holder
     }
 
-    /// Returns the error as the type that it has, for more than its text.
+    /// Returns the error as its concrete type, for more than its text.
     ///
     /// # Examples
     ///
@@ -73,37 +73,37 @@ impl fmt::Display for Attempt<'_> {
 
 /// A run that ended without success.
 ///
-/// Its text says why the run ended and what the last attempt failed with, the holder of the lock
-/// included; of a permanent error, it is that error's own text. What caused the last error is in
+/// Its text says why the run ended and names the last attempt's error, with the holder of the lock; for a
+/// permanent error it is that error's text alone. The cause of the last error is the
 /// [`source`](StdError::source).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryError<E> {
     /// Why the run ended.
     pub reason: GaveUp,
-    /// How many attempts were made, the first included, and those that events brought about.
+    /// How many attempts were made, including the first and those that events caused.
     pub attempts: u32,
     /// How long the run lasted.
     pub elapsed: Duration,
-    /// What the last attempt failed with; `None` if none was made, or none was answered.
+    /// The error of the last attempt; `None` if no attempt was made, or none was answered.
     pub last: Option<E>,
 }
 
 /// Why a run gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GaveUp {
-    /// The last error is one that trying again cannot help.
+    /// The last error is permanent: trying again cannot help.
     Permanent,
-    /// `max_attempts` were made.
+    /// `max_attempts` attempts were made.
     Attempts,
-    /// `max_elapsed` is over.
+    /// `max_elapsed` has passed.
     Deadline,
     /// The [`CancelToken`](crate::retry::CancelToken) was cancelled.
     Cancelled,
 }
 
 impl<E> RetryError<E> {
-    /// Makes one, for a test of what a program does with it: one attempt, and no time.
+    /// Creates an error for a program's own tests: after one attempt, and no time.
     ///
     /// # Examples
     ///
@@ -122,7 +122,7 @@ impl<E> RetryError<E> {
         RetryError { reason, attempts, elapsed: Duration::ZERO, last }
     }
 
-    /// Returns whether the run gave up because the error had not gone away: somebody else has the lock.
+    /// Returns whether the run gave up while the error was still temporary: somebody else has the lock.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         matches!(self.reason, GaveUp::Attempts | GaveUp::Deadline)
@@ -177,10 +177,10 @@ impl<E: StdError + 'static> StdError for RetryError<E> {
     }
 }
 
-/// A run out of time becomes [`TimedOut`](io::ErrorKind::TimedOut), one out of attempts
-/// [`WouldBlock`](io::ErrorKind::WouldBlock), a cancelled one [`Other`](io::ErrorKind::Other): nobody
-/// should try that again. A permanent [`Error`] or [`io::Error`] keeps its kind, any other becomes `Other`
-/// too. The `RetryError` itself is inside: [`io::Error::get_ref`].
+/// The kind is [`TimedOut`](io::ErrorKind::TimedOut) after the deadline,
+/// [`WouldBlock`](io::ErrorKind::WouldBlock) after the last attempt, and [`Other`](io::ErrorKind::Other) after
+/// cancellation, so that nobody retries it. A permanent [`Error`] or [`io::Error`] keeps its kind; any other
+/// permanent error becomes `Other`. [`io::Error::get_ref`] returns the `RetryError` itself.
 impl<E: StdError + Send + Sync + 'static> From<RetryError<E>> for io::Error {
     fn from(error: RetryError<E>) -> io::Error {
         let kind = match error.reason {
@@ -204,12 +204,12 @@ fn kind_of(error: &(impl StdError + 'static)) -> io::ErrorKind {
     }
 }
 
-/// Less than a millisecond is no time to tell a reader of.
+/// A reader does not need less than a millisecond.
 fn is_worth_telling(time: Duration) -> bool {
     time >= Duration::from_millis(1)
 }
 
-/// As a reader wants it: `1.2s`, `15ms`.
+/// Rounded for a reader: `1.2s`, `15ms`.
 fn rounded(time: Duration) -> String {
     let is_long = time >= Duration::from_secs(1);
     if is_long { format!("{time:.1?}") } else { format!("{}ms", time.as_millis()) }

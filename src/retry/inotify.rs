@@ -1,8 +1,8 @@
-//! Linux's events of a lock file, by inotify(7), and of its owner, by a pidfd.
+//! Events of a lock file on Linux, by inotify(7), and of its owner, by a pidfd.
 //!
-//! One inotify instance serves all waits of a process: the kernel allows a user 128 by default, and other
-//! programs want some. Every wait polls it. The one that reads an event passes it on to each wait that the event is
-//! meant for, and wakes it by an eventfd of its own.
+//! One inotify instance serves all waits of a process, because the kernel allows a user only 128 by default.
+//! Every wait polls it. A wait that reads an event passes it on to each wait on that file, and wakes that wait
+//! by its eventfd.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -23,30 +23,30 @@ use crate::retry::cancel::{PATIENTLY, lock};
 use crate::retry::trace;
 use crate::retry::watch::{Event, Watch, Watched};
 
-/// The process's instance. It is kept for the next wait, because to close it takes the kernel up to 20 ms.
+/// The process's instance. It is kept for the next wait, because closing it takes the kernel up to 20 ms.
 static INSTANCE: Mutex<Option<Instance>> = Mutex::new(None);
 
 struct Instance {
-    /// A forked child has a copy, and needs one of its own.
+    /// A forked child has a copy, and needs its own instance.
     pid: u32,
     inotify: OwnedFd,
     waits: Arc<Mutex<Vec<Arc<Wait>>>>,
 }
 
-/// No other descriptor has these flags. The number alone proves nothing: a program may have closed every descriptor,
-/// and a thread may have a table of its own; then what has the number is a stranger's.
+/// No other descriptor has these flags. The number alone proves nothing: a program may have closed every
+/// descriptor, and a thread may have its own table; then the number can refer to a stranger's file.
 ///
-/// With `ASYNC` nobody gets a signal: no process is set to get it.
+/// `ASYNC` sends no signal, because no process is set to get it.
 const MARK: OFlags = OFlags::APPEND.union(OFlags::NONBLOCK).union(OFlags::ASYNC);
 
 #[derive(Debug)]
 struct Wait {
-    /// What inotify calls the watch of its file.
+    /// inotify's number for the watch of its file.
     id: AtomicI32,
     /// What has happened to that file: `NOTHING`, `CLOSED` or `OTHER`.
-    heard: AtomicU8,
-    /// An eventfd, written when something was heard.
-    bell: OwnedFd,
+    pending: AtomicU8,
+    /// An eventfd, written when an event is pending.
+    waker: OwnedFd,
 }
 
 const NOTHING: u8 = 0;
@@ -60,7 +60,7 @@ const NO_WATCH: i32 = 0;
 struct FileWatch {
     path: Box<Path>,
     pid: u32,
-    /// A duplicate of our own: each task of a runtime has to register another number.
+    /// Our own duplicate, because each task of a runtime must register a different number.
     inotify: OwnedFd,
     waits: Arc<Mutex<Vec<Arc<Wait>>>>,
     wait: Arc<Wait>,
@@ -73,7 +73,7 @@ pub(super) fn watch_file(path: &Path) -> Option<Watch> {
         Ok(watch) => Some(watch),
         Err(error) => {
             trace::unwatched(error);
-            // It may be what others lack.
+            // Other waits may lack just this instance.
             give_back();
             None
         }
@@ -93,7 +93,7 @@ impl FileWatch {
         let (pid, path) = (process::id(), path.into());
         let mut instance = lock(&INSTANCE, PATIENTLY).ok_or(io::ErrorKind::WouldBlock)?;
         if !instance.as_ref().is_some_and(|it| it.pid == pid && it.is_there()) {
-            // A parent's is closed. As long as the parent lives, that is no last close and quick.
+            // A parent's instance is closed, which is quick while the parent still has it open.
             if let Some(stranger) = instance.take().filter(|it| !it.is_there()) {
                 mem::forget(stranger.inotify);
             }
@@ -103,28 +103,28 @@ impl FileWatch {
         }
         let Instance { inotify, waits, .. } = instance.as_ref().ok_or(io::ErrorKind::Other)?;
         let inotify = fcntl_dupfd_cloexec(inotify, 0)?;
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let wait = Arc::new(Wait { id: NO_WATCH.into(), heard: NOTHING.into(), bell });
+        let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let wait = Arc::new(Wait { id: NO_WATCH.into(), pending: NOTHING.into(), waker });
         let waits = Arc::clone(waits);
         lock(&waits, PATIENTLY).ok_or(io::ErrorKind::WouldBlock)?.push(Arc::clone(&wait));
         Ok(FileWatch { path, pid, inotify, waits, wait, owner: None })
     }
 
-    /// Watches what the path names by now.
+    /// Watches the file that the path now names.
     ///
-    /// To watch the same inode again changes nothing in the kernel. To take the watch away first would leave
-    /// it to be freed after a grace period, for which the closing of every other instance then waits, in a
-    /// killed owner for one: up to 20 ms, in which its pid is not dead.
+    /// Watching the same inode again changes nothing in the kernel. Removing the watch first would make the
+    /// kernel free it later (SRCU), and the close of every other instance waits for that. A killed owner could
+    /// so keep its pid for up to 20 ms.
     fn begin(mut self) -> io::Result<Watch> {
         self.owner = None;
         let waits = lock(&self.waits, PATIENTLY).ok_or(io::ErrorKind::WouldBlock)?;
-        // Before and not after: the inode that is watched from now on may be gone as soon as that, and have
-        // a successor when the lock is tried.
+        // Before the new watch and not after it: the newly watched inode may be removed at once, and have a
+        // successor when the lock is tried. That event must not be lost.
         self.pass_on(&waits);
-        self.wait.heard.store(NOTHING, Ordering::SeqCst);
-        // The link count changes when the file is removed. Moved is as good as removed. A killed owner's
-        // last writable descriptor is closed. The inode itself goes a moment after its name: on its way there
-        // the first event can wake us while the name is still to be seen.
+        self.wait.pending.store(NOTHING, Ordering::SeqCst);
+        // A removal changes the link count (ATTRIB), and a rename (MOVE_SELF) counts as one. When an owner is
+        // killed, its last writable descriptor is closed (CLOSE_WRITE). DELETE_SELF, because ATTRIB can wake us
+        // just before the name is gone.
         let mut events = WatchFlags::ATTRIB | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
         if !incumbent::looks_write() {
             events |= WatchFlags::CLOSE_WRITE;
@@ -138,19 +138,19 @@ impl FileWatch {
         }
         drop(waits);
         match added {
-            // It has just gone, which is the very event.
+            // The file has just gone, which is an event by itself.
             Err(Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
-            // The record is read after the file is watched: a record that changes later is an event itself.
+            // Read the record after the watch is up: a later change of the record raises an event.
             Ok(_) => self.owner = end_of_owner(&self.path),
         }
         Ok(Watch(Box::new(self)))
     }
 
-    /// Takes a watch away that no wait needs any more.
+    /// Removes a watch that no wait needs any more.
     fn remove(&self, id: i32, waits: &[Arc<Wait>]) {
         if id != NO_WATCH && !waits.iter().any(|wait| wait.id.load(Ordering::SeqCst) == id) {
-            // Refused if the inode is gone, and the watch with it.
+            // It fails if the inode is gone, and the watch with it.
             let _ = inotify::remove_watch(&self.inotify, id);
         }
     }
@@ -159,23 +159,24 @@ impl FileWatch {
         self.pid == process::id()
     }
 
-    /// Whether it can tell nothing. A child forked in the middle of a wait must not wait on what its parent empties.
+    /// Whether it can raise no event. A child forked in the middle of a wait must not wait on the instance that
+    /// its parent reads.
     fn is_spent(&self) -> bool {
         !self.is_our_own() || self.wait.id.load(Ordering::SeqCst) == NO_WATCH
     }
 
-    /// Reads all events, and tells those that they are meant for.
+    /// Reads all events, and passes each to the waits on its file.
     fn pass_on(&self, waits: &[Arc<Wait>]) {
         let mut buffer = [MaybeUninit::uninit(); 1024];
         let mut events = inotify::Reader::new(&self.inotify, &mut buffer);
         while let Ok(event) = events.next() {
             let all = event.events() == ReadFlags::QUEUE_OVERFLOW;
-            let heard = if event.events() == ReadFlags::CLOSE_WRITE { CLOSED } else { OTHER };
+            let pending = if event.events() == ReadFlags::CLOSE_WRITE { CLOSED } else { OTHER };
             for wait in waits {
                 if all || wait.id.load(Ordering::SeqCst) == event.wd() {
-                    wait.heard.fetch_max(heard, Ordering::SeqCst);
+                    wait.pending.fetch_max(pending, Ordering::SeqCst);
                     if !Arc::ptr_eq(wait, &self.wait) {
-                        let _ = write(&wait.bell, &1_u64.to_ne_bytes());
+                        let _ = write(&wait.waker, &1_u64.to_ne_bytes());
                     }
                 }
             }
@@ -188,7 +189,7 @@ impl Watched for FileWatch {
         if self.is_spent() {
             return [None; 3];
         }
-        [Some(self.inotify.as_fd()), Some(self.wait.bell.as_fd()), self.owner()]
+        [Some(self.inotify.as_fd()), Some(self.wait.waker.as_fd()), self.owner()]
     }
 
     fn owner(&self) -> Option<BorrowedFd<'_>> {
@@ -202,7 +203,7 @@ impl Watched for FileWatch {
         if self.owner.as_ref().is_some_and(has_ended) {
             return Some(Event::Ended);
         }
-        // Where another wait reads just now, it rings our bell.
+        // If another wait is just reading, it passes our event on.
         if let Some(waits) = lock(&self.waits, PATIENTLY) {
             self.pass_on(&waits);
         }
@@ -231,19 +232,19 @@ impl Instance {
 
 impl Wait {
     fn take(&self) -> u8 {
-        let heard = self.heard.swap(NOTHING, Ordering::SeqCst);
-        if heard != NOTHING {
-            return heard;
+        let pending = self.pending.swap(NOTHING, Ordering::SeqCst);
+        if pending != NOTHING {
+            return pending;
         }
-        // In this order: what is told in between wakes us once too often, and not once too little.
-        let _ = read(&self.bell, &mut [0; 8]);
-        self.heard.swap(NOTHING, Ordering::SeqCst)
+        // In this order, an event that comes in between wakes us once too often, and not once too little.
+        let _ = read(&self.waker, &mut [0; 8]);
+        self.pending.swap(NOTHING, Ordering::SeqCst)
     }
 }
 
 impl Drop for FileWatch {
     fn drop(&mut self) {
-        // A child's copies are closed and nothing else: the rest is its parent's.
+        // A child only closes its copies: the watch is its parent's.
         if self.is_our_own()
             && let Some(mut waits) = lock(&self.waits, PATIENTLY)
         {
@@ -253,17 +254,17 @@ impl Drop for FileWatch {
     }
 }
 
-/// Becomes readable when the process ends whose pid is in the record of the file at `path`.
+/// A pidfd of the process that is recorded in the file at `path`. It becomes readable when that process ends.
 ///
 /// A killed owner's file is closed a moment before its kernel lock is free, and a pid-only owner has no file
-/// open at all. This one comes late enough for both.
+/// open at all. The end of the process comes late enough for both.
 fn end_of_owner(path: &Path) -> Option<OwnedFd> {
     let pid = incumbent::recorded_pid(path).ok()??;
     if pid == process::id() {
         return None;
     }
     let pid = Pid::from_raw(pid.cast_signed())?;
-    // Of a process that has ended already, such as a zombie, there is nothing more to learn.
+    // A process that has already ended, such as a zombie, raises no further event.
     pidfd_open(pid, PidfdFlags::empty()).ok().filter(|owner| !has_ended(owner))
 }
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-/// No delay is shorter: shorter ones only spin.
+/// The shortest delay: a shorter one would only spin.
 pub(super) const SHORTEST_DELAY: Duration = Duration::from_millis(1);
 
 /// When to try again, and when to give up.
 ///
-/// [`default`](RetryPolicy::default) suits a program whose user waits for it, [`daemon`](RetryPolicy::daemon)
-/// one that nobody waits for. The table of the [module](crate::retry) compares them.
+/// [`default`](RetryPolicy::default) suits a program with a user waiting for it,
+/// [`daemon`](RetryPolicy::daemon) suits a background service. The table of the [module](crate::retry) compares
+/// them.
 ///
 /// # Examples
 ///
@@ -32,9 +33,9 @@ pub struct RetryPolicy {
     pub(super) wake_on_release: bool,
 }
 
-/// How a delay is spread at random.
+/// How a delay is randomized.
 ///
-/// Jitter only ever makes a delay shorter, so it never exceeds the longest delay.
+/// Jitter only makes a delay shorter, so it never exceeds the longest delay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -49,7 +50,7 @@ pub enum Jitter {
     Full,
 }
 
-/// The policy of a program whose user waits for it: it gives up after 10 s.
+/// The policy for a program with a user waiting for it: it gives up after 10 s.
 impl Default for RetryPolicy {
     fn default() -> RetryPolicy {
         RetryPolicy {
@@ -66,7 +67,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Returns the policy of a daemon: longer delays, and it waits until it is cancelled.
+    /// Returns the policy for a daemon: longer delays, and no limit until it is cancelled.
     #[must_use]
     pub fn daemon() -> RetryPolicy {
         RetryPolicy {
@@ -78,7 +79,7 @@ impl RetryPolicy {
 
     /// Returns a policy with the same `delay` every time, without jitter, that gives up after 10 s.
     ///
-    /// A delay of less than one millisecond would spin, and counts as one millisecond.
+    /// A delay of less than one millisecond counts as one millisecond, because it would spin.
     #[must_use]
     pub fn fixed(delay: Duration) -> RetryPolicy {
         let delay = delay.max(SHORTEST_DELAY);
@@ -99,8 +100,8 @@ impl RetryPolicy {
 
     /// Sets the time after which a run gives up; `None` for never, zero for a single attempt.
     ///
-    /// It is counted from the start of the run. The last delay is cut short so that the last attempt
-    /// is made when the time is up.
+    /// The time counts from the start of the run. The last delay is cut short, so that the last attempt is made
+    /// when the time is up.
     #[must_use]
     pub fn with_max_elapsed(self, limit: impl Into<Option<Duration>>) -> RetryPolicy {
         RetryPolicy { max_elapsed: limit.into(), ..self }

@@ -17,8 +17,7 @@ use crate::retry::watch::Watch;
 
 /// One run of a [`RetryPolicy`], to which a hook and a token can be added before it starts.
 ///
-/// [`RetryPolicy::run`] makes one. A panic in the hook or in the operation unwinds through the run and
-/// leaves nothing locked.
+/// [`RetryPolicy::run`] creates it. If the hook or the operation panics, nothing stays locked.
 ///
 /// # Examples
 ///
@@ -46,7 +45,7 @@ pub struct Retry<H = fn(&Attempt<'_>)> {
     token: Option<CancelToken>,
 }
 
-/// What tells nothing.
+/// A run without a watch.
 const NO_WATCH: Option<fn() -> Option<Watch>> = None;
 
 impl RetryPolicy {
@@ -73,13 +72,13 @@ impl RetryPolicy {
 }
 
 impl<H> Retry<H> {
-    /// Calls `hook` before each delay, and never on giving up. It replaces an earlier hook.
+    /// Calls `hook` before each delay, but not when the run gives up. It replaces an earlier hook.
     pub fn on_wait<F: FnMut(&Attempt<'_>)>(self, hook: F) -> Retry<F> {
         Retry { policy: self.policy, hook, token: self.token }
     }
 
-    /// Calls `hook` before the first delay and whenever the lock has another [holder](Attempt::holder) than
-    /// before: a line in a log for each owner, and not for each attempt. It replaces an earlier hook.
+    /// Calls `hook` before the first delay, and again whenever the lock has another [holder](Attempt::holder)
+    /// than before: a log line for each owner, not for each attempt. It replaces an earlier hook.
     pub fn on_new_owner(
         self,
         mut hook: impl FnMut(&Attempt<'_>),
@@ -94,8 +93,8 @@ impl<H> Retry<H> {
         })
     }
 
-    /// Ends the run when `token` is cancelled: before the next attempt, in the middle of a delay, or while a
-    /// lock's keeper owes an answer.
+    /// Ends the run when `token` is cancelled: before the next attempt, during a delay, or while the run waits
+    /// for a lock service's answer.
     pub fn cancel_on(self, token: &CancelToken) -> Retry<H> {
         Retry { token: Some(token.clone()), ..self }
     }
@@ -140,9 +139,9 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
         block(wait.run(|| ready(operation()), NO_WATCH, None))
     }
 
-    /// Calls `operation` until it succeeds, trying again as long as `again` says so of its error.
+    /// Calls `operation` until it succeeds, trying again as long as `again` says so for its error.
     ///
-    /// `again` returns a `bool`, or an [`Again`] with the delay that a server asks for.
+    /// `again` returns a `bool`, or an [`Again`] with the delay that a server has asked for.
     ///
     /// # Errors
     ///
@@ -186,13 +185,13 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
 
 #[cfg(feature = "tokio")]
 impl<H: FnMut(&Attempt<'_>)> Retry<H> {
-    /// Takes the lock as [`acquire`](Retry::acquire) does, and gives up the thread while it sleeps.
+    /// Takes the lock as [`acquire`](Retry::acquire) does, without blocking the thread.
     ///
-    /// Dropping the future ends the run and leaves nothing locked. For a time limit, set the policy's: unlike
-    /// `tokio::time::timeout`, it tells who holds the lock. `try_lock` runs inline: for a
-    /// [`Lockfile`](crate::Lockfile) it takes microseconds and never blocks. A lock whose keeper takes longer
-    /// to answer [lines up](TryLock::line_up), and blocks no thread either. Hand in a clone of the lock, or an
-    /// [`Arc`](std::sync::Arc) of it, where the future must be `'static`.
+    /// Dropping the future ends the run and leaves nothing locked. Use the policy's time limit and not
+    /// `tokio::time::timeout`: the policy's error names the holder of the lock. `try_lock` runs on the task's
+    /// thread: for a [`Lockfile`](crate::Lockfile) it takes microseconds and never blocks. If a lock service
+    /// takes longer to answer, [`line_up`](TryLock::line_up) keeps it from blocking the thread. Pass a clone of
+    /// the lock, or an [`Arc`](std::sync::Arc) of it, if the future must be `'static`.
     ///
     /// # Errors
     ///
@@ -200,7 +199,7 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime, or in one without time. In one without I/O, it only wakes by its delays.
+    /// Outside a tokio runtime, or in one without time. In a runtime without I/O, no event ends a delay early.
     pub async fn acquire_async<L: TryLock>(
         self,
         lock: L,
@@ -211,8 +210,8 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
 
     /// Awaits `operation` until it succeeds, trying again as the policy says.
     ///
-    /// Cancellation is looked at before each attempt and during each delay; it does not interrupt the
-    /// operation itself. The deadline does not either.
+    /// The run checks the token before each attempt and during each delay. Neither the token nor the deadline
+    /// interrupts the operation itself.
     ///
     /// # Errors
     ///
@@ -247,8 +246,8 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
         self.wait(Verdict::of, TaskSleeper::new, None).run(operation, NO_WATCH, None).await
     }
 
-    /// Awaits `operation` as [`call_async`](Retry::call_async) does, as long as `again` says so of its error,
-    /// as for [`call_when`](Retry::call_when).
+    /// Awaits `operation` as [`call_async`](Retry::call_async) does, trying again as long as `again` says so
+    /// for its error, as in [`call_when`](Retry::call_when).
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! When the next attempt is due, or why the run gives up. No clock, no sleep: time is what it is told.
+//! When the next attempt is due, or why the run gives up. It has no clock and no sleep: the caller passes the
+//! time.
 
 use std::iter;
 use std::time::Duration;
@@ -12,27 +13,27 @@ use crate::retry::failure::GaveUp;
 use crate::retry::policy::{Jitter, RetryPolicy};
 use crate::retry::temporary::Again;
 
-/// What brought an attempt about.
+/// What caused an attempt.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Cause {
-    /// Its delay was over, or it is the first.
+    /// Its delay ended, or it is the first attempt.
     Schedule,
     /// An event ended the delay early.
     Event,
-    /// The watch was put up. What happened before raised no event, so the lock is looked at once more;
-    /// this belongs to the attempt before, and counts as one with it.
+    /// The watch was put up. Earlier changes raised no event, so the lock is tried once more. That counts as
+    /// one attempt with the previous one.
     Watch,
 }
 
-/// One run of a policy, as far as it has come.
+/// The progress of one run of a policy.
 pub(super) struct Schedule {
     policy: RetryPolicy,
     pub(super) attempts: u32,
-    /// How many of them events brought about.
+    /// How many of the attempts were caused by events.
     early: u32,
-    /// How old the run is when the next attempt is due.
+    /// The age of the run when the next attempt is due.
     ///
-    /// An age and not a delay: what a hook takes is not added to the delay, and so the deadline holds.
+    /// An age and not a delay: the time that a hook takes is not added to the delay, so the deadline holds.
     pub(super) due: Duration,
     delays: Option<Delays>,
 }
@@ -44,7 +45,8 @@ impl Schedule {
 
     /// The delay before the next attempt. `elapsed` is the time since the run began.
     ///
-    /// After an early attempt, what is left of the same delay: events neither use up a run nor change its delays.
+    /// After an early attempt it is the rest of the same delay: events neither use up a run nor change its
+    /// delays.
     pub(super) fn after_failure(
         &mut self,
         cause: Cause,
@@ -70,7 +72,7 @@ impl Schedule {
             Again::After(delay) => delay,
             _ => self.delays.get_or_insert_with(|| Delays::new(&self.policy)).next(),
         };
-        // Cut, so that the last attempt is made at the deadline and not a whole delay before it.
+        // Cut short, so that the last attempt is made at the deadline and not a whole delay before it.
         let delay = delay.min(left.unwrap_or(Duration::MAX));
         self.due = elapsed.saturating_add(delay);
         Ok(delay)
@@ -80,8 +82,8 @@ impl Schedule {
 impl RetryPolicy {
     /// Returns the delays of a run whose attempts all fail and take no time.
     ///
-    /// The iterator ends where the run gives up; without a limit it never ends. Without a seed it
-    /// differs from run to run, by the jitter.
+    /// The iterator ends when the run gives up; without a limit it never ends. Without a seed, jitter makes
+    /// each iterator different.
     ///
     /// # Examples
     ///
@@ -105,7 +107,7 @@ impl RetryPolicy {
     }
 }
 
-/// The delays of one run. Made after its first failure: the seed may cost a system call.
+/// The delays of one run. Created after the first failure, because seeding may cost a system call.
 struct Delays {
     curve: ExponentialBackoff,
     jitter: Jitter,
@@ -130,8 +132,8 @@ impl Delays {
     }
 
     fn next(&mut self) -> Duration {
-        // The interval, and not what `next_backoff` makes of it: that is off by a random nanosecond even
-        // with its randomization switched off, and by a second where it rounds past a full one.
+        // The interval itself, and not the result of `next_backoff`, which is off by a random nanosecond even
+        // with randomization switched off, and by a second where it rounds past a full one.
         let delay = self.curve.current_interval.min(self.curve.max_interval);
         self.curve.next_backoff();
         self.jitter.spread(delay, &mut self.random)

@@ -35,11 +35,11 @@ enum Preset {
     Daemon,
 }
 
-/// Reads the fields of the [builder](crate::retry::RetryPolicyBuilder), by the same names and rules.
+/// Reads the fields of the [builder](crate::retry::RetryPolicyBuilder), with the same names and rules.
 ///
-/// A missing field is as in the policy that `preset` names, `"default"` or `"daemon"`; without a preset, as in
-/// the default one. An unknown field is refused. Durations are written as `"250ms"` or `"1m 30s"`,
-/// `max_elapsed` may also be `"forever"`, jitter is `"none"`, `"equal"` or `"full"`.
+/// The field `preset` is `"default"` or `"daemon"`, and supplies the missing fields; without it, the default
+/// policy does. An unknown field is an error. Durations are written as `"250ms"` or `"1m 30s"`, `max_elapsed`
+/// may also be `"forever"`, and jitter is `"none"`, `"equal"` or `"full"`.
 ///
 /// # Examples
 ///

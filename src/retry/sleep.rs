@@ -1,4 +1,4 @@
-//! How a run passes the time between two attempts, and how a thread does.
+//! How a run sleeps between two attempts, and how a thread does so.
 
 use std::os::fd::BorrowedFd;
 use std::pin::pin;
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::retry::cancel::CancelToken;
 
-/// How long a token goes unnoticed where the process has no file descriptors left to wait on it.
+/// How late a cancelled token may be noticed if the process has no file descriptors left to wait on it.
 pub(super) const BLIND_SLEEP: Duration = Duration::from_millis(10);
 
 /// What a sleep listens to.
@@ -19,21 +19,21 @@ pub(super) type Events<'a> = [Option<BorrowedFd<'a>>];
 
 /// The clock of a run, and how it sleeps.
 pub(super) trait Sleeper {
-    /// It cannot tell less time than this.
+    /// The resolution of its clock.
     const TICK: Duration;
 
-    /// How old the run is.
+    /// The age of the run.
     fn elapsed(&self) -> Duration;
 
     fn is_cancelled(&self) -> bool;
 
-    /// Sleeps on in spite of the token, to tidy up.
+    /// From now on a cancelled token ends no sleep, because the run must still leave the line.
     fn forget_token(&mut self);
 
-    /// Sleeps until the run is `end` old, its token is cancelled, or one of `events` is readable; whether it was
-    /// that.
+    /// Sleeps until the age of the run is `end`, its token is cancelled, or one of `events` is readable.
+    /// Returns whether an event was.
     ///
-    /// Ages are compared and not added: a moment plus `Duration::MAX` would panic.
+    /// Compare ages instead of adding to an `Instant`, which panics with `Duration::MAX`.
     fn sleep(&mut self, end: Duration, events: &Events<'_>) -> impl Future<Output = bool>;
 }
 
@@ -82,7 +82,7 @@ impl Sleeper for ThreadSleeper {
                 thread::sleep(left);
                 continue;
             }
-            // Longer than a timespec can tell is for ever.
+            // A time too long for a timespec means for ever.
             match poll(&mut waited_for, left.try_into().ok().as_ref()) {
                 Ok(0) | Err(Errno::INTR) => {}
                 Ok(_)
@@ -92,8 +92,9 @@ impl Sleeper for ThreadSleeper {
                 {
                     return true;
                 }
-                // Ready, and not cancelled: another process in a nested pid namespace has our pid and rang. Without
-                // the alarm we notice late, with it we would spin.
+                // The alarm is readable, but the token is not cancelled: another process, with our pid in a
+                // nested pid namespace, has cancelled its own. Without the alarm we notice a cancellation late;
+                // with it we would spin.
                 Ok(_) => alarm = None,
                 Err(_) => (alarm, events) = (None, &[]),
             }
@@ -101,7 +102,7 @@ impl Sleeper for ThreadSleeper {
     }
 }
 
-/// Runs a future to its end, which never is pending: its sleeper is a thread, its operation ready.
+/// Runs to its end a future that is never pending, because its sleeper is a thread and its operation is ready.
 pub(super) fn block<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
@@ -112,7 +113,7 @@ pub(super) fn block<T>(future: impl Future<Output = T>) -> T {
 impl CancelToken {
     /// Sleeps for `time` or until the token is cancelled, and returns whether it is.
     ///
-    /// So a daemon's own loop needs no poll(2).
+    /// With it, a daemon's own loop needs no poll(2).
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! How a task of tokio sleeps.
+//! How a tokio task sleeps.
 
 use std::future::poll_fn;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::retry::cancel::CancelToken;
 use crate::retry::sleep::{BLIND_SLEEP, Events, Sleeper};
 
-/// Sleeps as a task, and gives up the thread meanwhile.
+/// Sleeps as a task, without blocking its thread.
 pub(super) struct TaskSleeper {
     started: Instant,
     token: Option<CancelToken>,
@@ -27,14 +27,14 @@ pub(super) struct TaskSleeper {
 impl TaskSleeper {
     /// # Panics
     ///
-    /// Outside a runtime with time: in every run, and not only when it has to wait.
+    /// Outside a runtime with time, in every run, even if it does not have to wait.
     #[track_caller]
     pub(super) fn new(token: Option<CancelToken>) -> TaskSleeper {
         drop(sleep(Duration::ZERO));
         TaskSleeper { started: Instant::now(), token, alarm: None, is_first: true, has_io: true }
     }
 
-    /// Has the runtime watch a copy of a descriptor: epoll(7) refuses to watch one twice, and several runs may
+    /// Lets the runtime watch a copy of a descriptor: epoll(7) refuses to watch one twice, and several runs may
     /// share a token.
     fn readable(&mut self, descriptor: BorrowedFd<'_>) -> Option<AsyncFd<OwnedFd>> {
         if !self.has_io {
@@ -43,7 +43,7 @@ impl TaskSleeper {
         let descriptor = descriptor.try_clone_to_owned().ok()?;
         #[allow(deprecated, reason = "its successor is younger than the tokio that we ask for")]
         let watch = || AsyncFd::with_interest(descriptor, Interest::READABLE);
-        // tokio panics in a runtime without I/O, and there is no other way to ask.
+        // tokio panics in a runtime without I/O, and offers no way to ask.
         let watched = catch_unwind(AssertUnwindSafe(watch));
         self.has_io = watched.is_ok();
         watched.ok()?.ok()
@@ -82,9 +82,9 @@ impl Sleeper for TaskSleeper {
                 left = left.min(BLIND_SLEEP);
             }
             let mut timer = pin!(sleep(left));
-            // Whether it was the token's descriptor, or an event; neither if time was up.
+            // Whether the token's descriptor or an event ended the sleep; neither if the time was up.
             let (is_alarm, is_event) = poll_fn(|context| {
-                // All are polled, so that each can wake the task.
+                // Poll all of them, so that each can wake the task.
                 let mut are_ready = |all: &[AsyncFd<OwnedFd>]| {
                     let is_ready = |it: &&AsyncFd<_>| it.poll_read_ready(context).is_ready();
                     all.iter().filter(is_ready).count() > 0
@@ -100,7 +100,7 @@ impl Sleeper for TaskSleeper {
                 return true;
             }
             if is_alarm {
-                // The next turn of the loop tells whether the token is cancelled, as it should be.
+                // The next turn of the loop checks whether the token is cancelled.
                 self.alarm = None;
             }
         }
@@ -108,7 +108,7 @@ impl Sleeper for TaskSleeper {
 }
 
 impl CancelToken {
-    /// Waits until the token is cancelled, for a `select!` of the program's own.
+    /// Waits until the token is cancelled, for your own `select!`.
     ///
     /// It needs the feature `tokio`.
     ///

@@ -1,4 +1,4 @@
-//! What a run asks of an error: whether to try again, and a text.
+//! What a run needs from an error: whether to try again, and a text.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -11,17 +11,16 @@ use nix::errno::Errno;
 
 use crate::error::Error;
 
-/// An error that a run can report: every `'static` type with a text is one.
+/// An error that a run can report: every `'static` type with `Display` and `Debug`.
 pub trait Failure: fmt::Display + fmt::Debug + Any {}
 
 impl<E: fmt::Display + fmt::Debug + Any> Failure for E {}
 
 /// An error that may go away by itself.
 ///
-/// [`Retry::call`](crate::retry::Retry::call) tries again as long as
-/// [`is_temporary`](Temporary::is_temporary) says yes. [`Error`] implements it, and so does
-/// [`io::Error`]. For an error of another crate, [`Retry::call_when`](crate::retry::Retry::call_when)
-/// takes a closure instead.
+/// [`Retry::call`](crate::retry::Retry::call) tries again as long as [`is_temporary`](Temporary::is_temporary)
+/// returns true. [`Error`] and [`io::Error`] implement it. For another crate's error,
+/// [`Retry::call_when`](crate::retry::Retry::call_when) takes a closure instead.
 ///
 /// # Examples
 ///
@@ -39,28 +38,29 @@ pub trait Temporary: Failure {
 
     /// Returns the process of this machine that holds the lock, if the error knows it.
     ///
-    /// It is for messages: [`Attempt::owner`](crate::retry::Attempt::owner) and the `tracing` events
-    /// ask for it.
+    /// It is used in messages only: by [`Attempt::owner`](crate::retry::Attempt::owner) and the `tracing`
+    /// events.
     fn owner(&self) -> Option<u32> {
         None
     }
 
-    /// Returns who holds the lock, in words for a log; by default the pid of the [owner](Temporary::owner).
+    /// Returns a name for the holder of the lock, for a log; by default the pid of the
+    /// [owner](Temporary::owner).
     ///
-    /// By it [`Retry::on_new_owner`](crate::retry::Retry::on_new_owner) tells one holder from the next.
+    /// [`Retry::on_new_owner`](crate::retry::Retry::on_new_owner) compares it to notice a new holder.
     fn holder(&self) -> Option<Cow<'_, str>> {
         self.owner().map(|pid| pid.to_string().into())
     }
 
-    /// Returns the delay that the lock's keeper asks for, in place of the policy's next one.
+    /// Returns the delay that the lock service asks for, in place of the policy's next one.
     fn retry_after(&self) -> Option<Duration> {
         None
     }
 
     /// Returns whether file descriptors or memory had run out.
     ///
-    /// Such an error ends a run only if the first attempt fails with it. Later on, the wait itself may
-    /// use what is missing: the run gives up its wake-ups and goes on by its delays.
+    /// Such an error ends a run only at the first attempt. Later the wait itself may use what is missing: the
+    /// run then gives up its watch and goes on by its delays.
     fn is_shortage(&self) -> bool {
         false
     }
@@ -84,9 +84,8 @@ impl Temporary for Error {
     }
 }
 
-/// Temporary are [`WouldBlock`](io::ErrorKind::WouldBlock),
-/// [`Interrupted`](io::ErrorKind::Interrupted), [`TimedOut`](io::ErrorKind::TimedOut) and
-/// [`ResourceBusy`](io::ErrorKind::ResourceBusy).
+/// [`WouldBlock`](io::ErrorKind::WouldBlock), [`Interrupted`](io::ErrorKind::Interrupted),
+/// [`TimedOut`](io::ErrorKind::TimedOut) and [`ResourceBusy`](io::ErrorKind::ResourceBusy) are temporary.
 impl Temporary for io::Error {
     fn is_temporary(&self) -> bool {
         matches!(
@@ -104,16 +103,17 @@ impl Temporary for io::Error {
     }
 }
 
-/// What follows an error: the answer of the closure of [`Retry::call_when`](crate::retry::Retry::call_when).
+/// What to do after an error: the result of the closure that
+/// [`Retry::call_when`](crate::retry::Retry::call_when) takes.
 ///
-/// A `bool` becomes one: `true` is [`Scheduled`](Again::Scheduled), `false` [`Never`](Again::Never).
+/// A `bool` converts to it: `true` to [`Scheduled`](Again::Scheduled), `false` to [`Never`](Again::Never).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
     /// The run gives up.
     Never,
     /// The operation is tried again after the policy's next delay.
     Scheduled,
-    /// It is tried again after this delay, as a server's `Retry-After` asks for.
+    /// The operation is tried again after this delay, as a server's `Retry-After` asks for.
     After(Duration),
 }
 

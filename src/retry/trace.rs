@@ -1,4 +1,4 @@
-//! What a subscriber of `tracing` sees: a span for the wait, an event for each attempt and for giving up.
+//! The `tracing` output: a span for the wait, an event for each attempt and for giving up.
 
 #![cfg_attr(not(feature = "tracing"), allow(unused, clippy::all, clippy::pedantic))]
 
@@ -10,7 +10,7 @@ use crate::retry::failure::{Attempt, RetryError};
 #[cfg(feature = "tracing")]
 const TARGET: &str = "pidlockfile::retry";
 
-/// Writes an event, or nothing without the feature.
+/// Emits an event, or does nothing without the feature.
 macro_rules! event {
     ($level:ident, $($fields:tt)*) => {{
         #[cfg(feature = "tracing")]
@@ -20,13 +20,13 @@ macro_rules! event {
 
 #[derive(Default)]
 pub(super) struct Trace<'a> {
-    /// The name of the lock, by which its events are told from those of others.
+    /// The name of the lock, which tells its events from other locks'.
     lock: Option<Cow<'a, str>>,
     #[cfg(feature = "tracing")]
     wait: Option<tracing::Span>,
 }
 
-/// No event will end the next delays.
+/// Reports that no event will end the next delays early.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn unwatched(error: impl Display) {
     event!(debug, %error, "no events of the lock");
@@ -67,7 +67,7 @@ impl Trace<'_> {
         });
     }
 
-    // Never entered for longer: an async run's thread does other work while the run sleeps.
+    // Enter the span only for the event: an async run's thread does other work while the run sleeps.
     fn within(&self, event: impl FnOnce()) {
         #[cfg(feature = "tracing")]
         self.wait.as_ref().unwrap_or(&tracing::Span::none()).in_scope(event);

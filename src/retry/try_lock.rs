@@ -15,20 +15,20 @@ use crate::retry::watch::Watch;
 
 /// A lock that can be tried without waiting.
 ///
-/// [`Lockfile`] implements it. Implement it for a lock that is kept elsewhere, by etcd or
-/// a database, once one machine is not enough: policies, hooks and cancellation stay the same.
+/// [`Lockfile`] implements it. Once one machine is not enough, implement it for a lock that a *lock service*
+/// keeps, such as etcd or a database: policies, hooks and cancellation stay the same.
 ///
-/// Where the lock's keeper can tell of a release, as PostgreSQL can by `NOTIFY`, [`watch`](TryLock::watch)
-/// hands a run the descriptor on which that event arrives; then a delay ends early.
+/// If the service can report a release, as PostgreSQL does by `NOTIFY`, implement [`watch`](TryLock::watch): it
+/// returns the descriptor on which that event arrives, and the event ends a delay early.
 ///
-/// `try_lock` returns at once, or as soon as the lock's keeper answers. Where that can take longer than a few
-/// milliseconds, [`line_up`](TryLock::line_up) gives each run a [`Place`]: then a deadline and a token end an attempt
-/// that is not answered, waiters are served in order, and an async run blocks no thread.
+/// `try_lock` returns as soon as the service answers. If that can take longer than a few milliseconds,
+/// implement [`line_up`](TryLock::line_up), which gives each run a [`Place`]. Then a deadline or a token ends
+/// an attempt that is not answered, waiters are served in order, and an async run blocks no thread.
 ///
-/// An error that another try can mend says so through [`Temporary`]; every other one ends the run.
+/// An error is retried if its [`Temporary`] implementation says so; every other error ends the run.
 ///
-/// A lock that its keeper grants for a time only can be lost while the guard lives: let the guard tell, by a
-/// [`CancelToken`](crate::retry::CancelToken) for one.
+/// If a service grants the lock for a limited time, the lock can be lost while the guard lives. Let the guard
+/// report that, for instance through a [`CancelToken`](crate::retry::CancelToken).
 ///
 /// # Examples
 ///
@@ -86,23 +86,23 @@ pub trait TryLock {
     /// A temporary error if somebody else has the lock.
     fn try_lock(&self) -> Result<Self::Guard, Self::Error>;
 
-    /// Returns what raises events about the lock from now on; `None`, the default, if nothing does.
+    /// Returns a watch that raises events about the lock from now on; `None`, the default, if nothing does.
     ///
-    /// A run asks for it before an attempt, so that what happens after the attempt is an event. It asks
-    /// again before each attempt that an event brings about.
+    /// A run calls this before an attempt, so that a later change raises an event. It calls this again before
+    /// each attempt that an event causes.
     fn watch(&self) -> Option<Watch> {
         None
     }
 
-    /// Returns a place of its own for a run that begins; `None`, the default, for a lock that has none.
+    /// Returns the place of a new run in the line; `None`, the default, for a lock without a line.
     ///
-    /// A run that has a place asks it for all its attempts, the first included, in place of
-    /// [`try_lock`](TryLock::try_lock) and [`watch`](TryLock::watch). It is dropped when the run ends.
+    /// A run with a place uses it for all its attempts, the first included, instead of
+    /// [`try_lock`](TryLock::try_lock) and [`watch`](TryLock::watch), and drops it when it ends.
     fn line_up(&self) -> Option<BoxedPlace<'_, Self::Guard, Self::Error>> {
         None
     }
 
-    /// Returns what to call the lock in `tracing` events, such as its path; `None`, the default, for no name.
+    /// Returns the lock's name in `tracing` events, such as its path; `None`, the default, for no name.
     fn name(&self) -> Option<Cow<'_, str>> {
         None
     }
@@ -111,32 +111,33 @@ pub trait TryLock {
 /// What [`TryLock::line_up`] returns: a [`Place`] for a guard `G` or an error `E`.
 pub type BoxedPlace<'a, G, E> = Box<dyn Place<Guard = G, Error = E> + Send + 'a>;
 
-/// The place of one run in the line of a lock, which a keeper elsewhere serves: [`TryLock::line_up`] makes one.
+/// The place of one run in the line of waiters at a lock service: [`TryLock::line_up`] creates it.
 ///
-/// It asks the keeper without blocking, on a thread or a task of its own if need be. Its descriptor becomes readable
-/// when [`poll_lock`](Place::poll_lock) has more to say: an answer has come, or it is the place's turn. A pipe or an
-/// eventfd will do; `poll_lock` reads it empty. What the descriptor tells is meant for this run alone, so the run
-/// tries again at once, and an event for nothing costs an attempt.
+/// It asks the service without blocking, on its own thread or task if need be. Its descriptor becomes readable
+/// when [`poll_lock`](Place::poll_lock) can go on: an answer has come, or it is this place's turn. Use a pipe
+/// or an eventfd, which `poll_lock` must read until it is empty. An event is meant for this run alone, so the
+/// run tries again at once; a needless event costs one attempt.
 ///
-/// To drop it leaves the line. If an attempt is still under way then, what it takes must be released later.
+/// Dropping the place leaves the line. If an attempt is still under way then, and takes the lock, release that
+/// lock.
 pub trait Place: AsFd {
     /// What keeps the lock: dropping it releases.
     type Guard;
     /// Why the lock could not be taken.
     type Error;
 
-    /// Starts an attempt, or goes on with the one that is under way; pending until the keeper answers.
+    /// Starts an attempt or continues it; pending until the service answers.
     ///
-    /// The next call after an error starts another attempt. A policy's growing delays are of little use to a
-    /// place that is told of its turn: let its error ask for a longer one by
+    /// The next call after an error starts another attempt. A place learns of its turn, so it does not need the
+    /// policy's growing delays: let its error ask for a longer delay by
     /// [`retry_after`](Temporary::retry_after).
     fn poll_lock(&mut self) -> Poll<Result<Self::Guard, Self::Error>>;
 
-    /// Starts to leave the line, or goes on with that; pending until the keeper knows.
+    /// Starts to leave the line or continues that; pending until the service knows.
     ///
-    /// A run that gives up calls it before it drops the place, and waits a moment for it: the program may end
-    /// right after that, and a place that nobody gave back would hold up the line. By default there is
-    /// nothing to wait for.
+    /// A run that gives up calls this before it drops the place, and waits a moment for it: the program may end
+    /// right after that, and a place that is still in line would hold up the others. The default returns at
+    /// once.
     fn poll_leave(&mut self) -> Poll<()> {
         Poll::Ready(())
     }

@@ -1,4 +1,4 @@
-//! The one loop of a run: an attempt, a decision, a sleep. [`wake_up`](crate::retry::wake_up) is the sleep.
+//! The loop of a run: an attempt, a decision, a sleep. [`wake_up`](crate::retry::wake_up) is the sleep.
 
 use std::borrow::Cow;
 use std::task::Poll;
@@ -14,14 +14,15 @@ use crate::retry::try_lock::BoxedPlace;
 use crate::retry::wake_up::{self, WakeUp};
 use crate::retry::watch::Watch;
 
-/// An attempt that is under way at the deadline still gets so long: the last one, and the only one of a run without
-/// time, must mean something. So long, too, a run that gives up waits until it has left the line.
+/// How long an attempt may still take after the deadline, so that the last attempt, or the only one of a run
+/// without time, can succeed. It is also how long a run that gives up waits for its place to leave the line.
 const LEAST_TIME: Duration = Duration::from_millis(200);
 
-/// A place is asked again after so long even if its descriptor never becomes readable, or can't be waited for.
+/// A place is asked again after this time, even if its descriptor does not become readable or can't be waited
+/// for.
 const RECHECK: Duration = Duration::from_millis(100);
 
-/// What a run has to know of an error.
+/// What a run must know about an error.
 pub(super) struct Verdict {
     again: Again,
     owner: Option<u32>,
@@ -47,7 +48,7 @@ impl From<Again> for Verdict {
     }
 }
 
-/// A run that is to begin.
+/// A run before its start.
 pub(super) struct Wait<'a, H, J, S> {
     pub(super) policy: RetryPolicy,
     pub(super) hook: H,
@@ -57,8 +58,8 @@ pub(super) struct Wait<'a, H, J, S> {
 }
 
 impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
-    /// Calls `operation` until it succeeds or the policy gives up. `source` makes a watch on a lock. A run that has
-    /// a place asks that instead of both.
+    /// Calls `operation` until it succeeds or the policy gives up. `source` creates a watch on a lock. A run
+    /// with a place asks the place instead of both.
     pub(super) async fn run<T, E, F>(
         mut self,
         mut operation: impl FnMut() -> F,
@@ -97,7 +98,7 @@ impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
             let mut verdict = (self.judge)(&error);
             holder = verdict.holder;
             if verdict.is_shortage && last.is_some() {
-                // It may be our own watch that has used up the last.
+                // Our own watch may have taken the last descriptor.
                 wake_up.give_up_watch();
                 verdict.again = Again::Scheduled;
             }
@@ -105,7 +106,7 @@ impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
                 elapsed = self.sleeper.elapsed();
             }
             let next_delay = match schedule.after_failure(cause, verdict.again, elapsed) {
-                // Before the hook, which would tell of an attempt that never follows.
+                // Before the hook, which would announce an attempt that never follows.
                 Ok(_) if self.sleeper.is_cancelled() => break (GaveUp::Cancelled, Some(error)),
                 Ok(delay) => delay,
                 Err(reason) => break (reason, Some(error)),

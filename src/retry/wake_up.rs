@@ -1,4 +1,4 @@
-//! The sleep between two attempts, and how an event ends it: read `sleep` from top to bottom.
+//! The sleep between two attempts, and how an event ends it. Read `sleep` from top to bottom.
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -13,37 +13,36 @@ use crate::retry::schedule::Cause;
 use crate::retry::sleep::Sleeper;
 use crate::retry::watch::{Event, Watch};
 
-/// So short a delay goes without a watch, which would cost more than it saves.
+/// A delay up to this long has no watch, because a watch would cost more than it saves.
 const UNWATCHED: Duration = Duration::from_millis(10);
 
-/// How long an owner that has closed its file is given to end before the lock is tried; most need a few
-/// hundred microseconds.
-const OWNER_GRACE: Duration = Duration::from_millis(1);
+/// How long to wait for the end of an owner that has closed its file; most need a few hundred microseconds.
+const DELAY_FOR_OWNER: Duration = Duration::from_millis(1);
 
-/// When the lock is tried again after that attempt was in vain, and eight times as late each time after that: if a
-/// kernel lock outlives the close of the file, or the end of its owner was hidden by another process's look
-/// at the file, no event tells when it is free.
+/// If that attempt fails, try again after this time, and each time eight times as late. No event tells that the
+/// lock is free if a kernel lock outlives the close of its file, or if another process's look at the file hid
+/// the end of the owner.
 const FIRST_RECHECK: Duration = Duration::from_millis(8);
 const LAST_RECHECK: Duration = Duration::from_millis(512);
 
-/// How far apart, on average, the attempts of those that wait for one lock are to be.
+/// The mean time between the attempts of all that wait for one lock.
 const APART: Duration = Duration::from_micros(200);
-/// With more rivals than this, their attempts come closer. A file that changes all the time counts as so many, too,
-/// and brings about a hundred attempts a second.
+/// With more rivals than this, their attempts are closer together. A file that changes all the time counts as
+/// this many rivals, and causes about a hundred attempts a second.
 const MOST_RIVALS: u32 = 128;
-/// One wake-up in so many is answered at once. There may be but one rival, and it may lock again so soon after each
-/// release that a waiter that is always a moment late never gets the lock.
+/// Retry at once on one wake-up in four. Otherwise a single rival that re-locks right after each release could
+/// starve a waiter that is always a moment late.
 const AT_ONCE: u32 = 4;
-/// After so long without an event, rivals are believed to have gone.
+/// After this long without an event, assume that there are no rivals any more.
 const FORGETS_AFTER: Duration = Duration::from_secs(1);
 
-/// Listens to a lock, which `source` watches.
+/// Waits for events of a lock, which `source` watches.
 pub(super) struct WakeUp<W> {
     source: Option<W>,
     watch: Option<Watch>,
-    /// How many rivals this run reckons with: after each wake-up in vain, twice as many as before.
+    /// How many rivals this run assumes: twice as many after each wake-up for nothing.
     rivals: u32,
-    /// How old the run was at the last event.
+    /// The age of the run at the last event.
     last_event: Duration,
     recheck: Option<Duration>,
     random: Option<SmallRng>,
@@ -61,8 +60,8 @@ impl<W: Fn() -> Option<Watch>> WakeUp<W> {
         }
     }
 
-    /// Puts a watch up if there is none and `delay` is worth it. If so, the lock must be tried once more: what
-    /// happened before raised no event.
+    /// Puts up a watch if there is none and `delay` is long enough. If it does, the lock must be tried once
+    /// more: earlier changes raised no event.
     pub(super) fn puts_up_watch(&mut self, delay: Duration) -> bool {
         if delay > UNWATCHED && self.watch.is_none() {
             self.watch = self.source.as_ref().and_then(|source| source());
@@ -71,7 +70,7 @@ impl<W: Fn() -> Option<Watch>> WakeUp<W> {
         false
     }
 
-    /// Sleeps until the run is `end` old, or until an event is a reason to try the lock.
+    /// Sleeps until the age of the run is `end`, or until an event is a reason to try the lock.
     pub(super) async fn sleep<S: Sleeper>(&mut self, end: Duration, sleeper: &mut S) -> Cause {
         if self.watch.is_none() {
             sleeper.sleep(end, &[]).await;
@@ -104,25 +103,26 @@ impl<W: Fn() -> Option<Watch>> WakeUp<W> {
             }
             Some(event) => {
                 self.recheck = (event != Event::Other).then_some(FIRST_RECHECK);
-                // 2. A file that was closed and not removed: so ends a killed owner. Its kernel lock is free a
-                //    moment later, and its pid dead later still. An attempt now would fail, and only take
-                //    the processor from a process that is dying on it.
+                // 2. A killed owner's file is closed and not removed. Its kernel lock is free a moment later,
+                //    and its pid ends later still. An attempt now would fail, and take the processor from the
+                //    dying process.
                 if event == Event::Closed {
-                    let until = sleeper.elapsed().saturating_add(OWNER_GRACE).min(end);
+                    let until = sleeper.elapsed().saturating_add(DELAY_FOR_OWNER).min(end);
                     let owner = self.watch.as_ref().and_then(|Watch(watch)| watch.owner());
                     sleeper.sleep(until, &[owner]).await;
                 }
-                // 3. Let rivals try first, who all woke at the same moment.
+                // 3. Let some rivals try first: all of them woke at the same moment.
                 let delay = self.delay_for_rivals(sleeper.elapsed());
-                // Rounded up to a tick, it would end after those of all that need not round.
+                // Rounded up to a tick, a shorter delay would end after the delays of all rivals that need not
+                // round.
                 if delay > S::TICK {
                     let until = sleeper.elapsed().saturating_add(delay).min(end);
                     sleeper.sleep(until, &[]).await;
                 }
             }
         }
-        // 4. Put the watch on what has the lock by now, before the lock is tried: what happens after that is
-        //    an event.
+        // 4. Put the watch on the file that is there now, before the lock is tried: later changes raise an
+        //    event.
         self.watch = match (self.watch.take(), &self.source) {
             (Some(Watch(watch)), Some(source)) => watch.renew(source),
             _ => None,
@@ -141,7 +141,7 @@ impl<W: Fn() -> Option<Watch>> WakeUp<W> {
         if at_once { Duration::ZERO } else { Jitter::Full.spread(APART * self.rivals, random) }
     }
 
-    /// Does without events from now on.
+    /// Uses no events from now on.
     pub(super) fn give_up_watch(&mut self) {
         (self.source, self.watch) = (None, None);
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -149,8 +149,8 @@ impl<W: Fn() -> Option<Watch>> WakeUp<W> {
     }
 }
 
-/// Sleeps until the run is `end` old, or until its `place` has something to say. That is meant for this run alone: no
-/// rival woke with it, so the lock is tried at once.
+/// Sleeps until the age of the run is `end`, or until its `place` can go on. That event is meant for this run
+/// alone: no rival woke with it, so the lock is tried at once.
 pub(super) async fn sleep_in_line<S: Sleeper>(
     place: BorrowedFd<'_>,
     end: Duration,

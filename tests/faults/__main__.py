@@ -1,4 +1,4 @@
-"""Drives tests/faults.sh: one fault at a time in a peer that locks or unlocks, and what comes of it.
+"""Drives tests/faults.sh: one fault at a time in a peer that locks or unlocks, and its outcome.
 
 First a clean run of each scenario under strace lists its system calls. Then, for each call and each fault, a new
 peer meets that fault at that call. Afterwards: a clear answer, never a false success, no panic, no hang; a rival
@@ -23,11 +23,11 @@ ERRORS = "EINTR EIO ENOSPC EDQUOT EMFILE ENOLCK EOPNOTSUPP ENOSYS ESTALE EROFS E
 FAULTS = ERRORS + ["delay", "KILL"]
 DEAD_PID = 2_000_000_000
 
-# A call that can't fail is only delayed and killed: getpid, and close, of which strace can only play a failure that
-# leaves the file open, which no kernel does (tests/it/faults.rs has the failure that closes it).
+# A call that can't fail is only delayed and killed: getpid, and close. strace can only simulate a failed close
+# that leaves the file open, which no kernel does (tests/it/faults.rs has the failure that closes it).
 CANNOT_FAIL = {"getpid", "gettid", "close", "getuid", "geteuid"}
 
-# Its name, what stands at the path, what the peer is told before, and the command that meets the fault.
+# The name, what is at the path, the peer's commands before, and the command that meets the fault.
 Scenario = collections.namedtuple("Scenario", "name start refused command")
 SCENARIOS = [
     Scenario("absent", "absent", (), "try_lock"),
@@ -35,12 +35,13 @@ SCENARIOS = [
     Scenario("stale: zombie", "zombie", (), "try_lock"),
     Scenario("busy: kernel lock", "held", (), "try_lock"),
     Scenario("busy: record", "alive", (), "try_lock"),
-    # Takes away the owner's right to write, so that there is a mode to be set; to read has to be left, for the rival.
+    # The umask takes away the owner's right to write, so that the mode must be set. The rival still needs the
+    # right to read.
     Scenario("absent, umask 277", "absent", ("umask 277",), "try_lock"),
     Scenario("absent, link by /proc", "absent", ("refuse link_by_empty_path",), "try_lock"),
     Scenario("absent, exclusive", "absent", ("refuse tmpfile",), "try_lock"),
     Scenario("stale, exclusive", "dead", ("refuse tmpfile",), "try_lock"),
-    # No file system is known to be local then: the whole proof.
+    # Then no file system is known to be local, so the whole proof runs.
     Scenario("absent, exclusive, elsewhere", "absent", ("refuse tmpfile", "refuse statfs"), "try_lock"),
     Scenario("stale, exclusive, elsewhere", "dead", ("refuse tmpfile", "refuse statfs"), "try_lock"),
     Scenario("unlock", "own", (), "unlock"),
@@ -49,7 +50,7 @@ SCENARIOS = [
 
 
 class Stage:
-    """A directory of its own, one per thread, with the rival that stays for all cases."""
+    """One directory per thread, with a rival that stays for all cases."""
 
     local = threading.local()
 
@@ -105,8 +106,8 @@ def inject(call, fault):
 
 
 def run_case(scenario, call, fault):
-    """What came of it. A rival that comes in before a delay, and not in it, changes the course: then again, with
-    more time for the peer to get there, and in the end without a rival."""
+    """The outcome. If the rival acts before the delay instead of during it, the course changes: then try again, with
+    more time for the peer to get there, and at last without a rival."""
     for head_start in (0.002, 0.005, 0.01, 0.02) if fault == "delay" else ():
         outcome = run_once(scenario, call, fault, head_start)
         if "fired" not in outcome:
@@ -118,7 +119,7 @@ def run_once(scenario, call, fault, head_start):
     try:
         stage = Stage.of_thread(scenario.refused)
         peer = stage.prepare(scenario)
-        # How often strace sees the `read` of the next command is chance. What else is read is /proc.
+        # How often strace sees the `read` of the next command is chance. All other reads are of /proc.
         pids = (peer.pid, ZOMBIE.pid, ALIVE.pid) if call.name == "read" else ()
         only_paths = [f"/proc/{pid}/status" for pid in pids]
         strace = Strace(peer, stage.scratch, inject(call, fault), only_paths)
@@ -149,21 +150,21 @@ def run_once(scenario, call, fault, head_start):
 
 
 def check_fired(call, fault, trace):
-    """The fault met this very call: where it shows, the calls before it are those of the clean run."""
+    """The fault met exactly this call: if the trace shows it, the calls before it are those of the clean run."""
     mark = {"delay": "(DELAYED)", "KILL": "killed by SIGKILL"}.get(fault, "(INJECTED)")
     marked = [number for number, line in enumerate(trace) if mark in line]
     check(marked, "the fault never fired")
     until = list(calls_in(trace[:marked[0] + 1]))
     if fault == "KILL" and len(until) > 1 and until[-1].nth == call.nth + 1:
         until.pop()  # strace sometimes prints the call in which the peer died a second time
-    # Where only the reads of /proc are traced, the other calls are not there to be counted.
+    # If only the reads of /proc are traced, the other calls can't be counted.
     index = call.index if call.name != "read" else until[-1].index if until else None
     check(until and until[-1] == call._replace(index=index),
           f"the fault fired elsewhere: {until[-1:]} for {call}")
 
 
 def judge(stage, scenario, peer, fault, answer, rival_has_it):
-    """What came of it in two letters; the last check of each is that the lock is free and nothing is left."""
+    """The outcome in a word; the last check of each case is that the lock is free and nothing is left."""
     if fault == "KILL":
         check(answer is None, f"answered {answer}")
         if scenario.start == "held":
@@ -214,7 +215,7 @@ def judge_release(stage, command, peer, kind, rival_has_it):
     else:
         attempt = stage.rival.ask("try_lock")
         if attempt != "ok":
-            # The name could not be removed: the record speaks for the process as long as that runs.
+            # The name could not be removed: the record counts as long as the process runs.
             check("kernel_locked: false" in attempt, f"still locked: {attempt}")
             check(kind != "ok" or command == "drop", f"unlock says ok, and yet: {attempt}")
             kind += ", free at its end"

@@ -1,4 +1,4 @@
-"""A process that can be told what to do, strace at work on it, and what its trace says."""
+"""A process that obeys commands, strace attached to it, and the calls in its trace."""
 
 import collections
 import os
@@ -11,9 +11,9 @@ import tempfile
 import time
 
 IT = sys.argv[1]
-# Generous: nothing here waits, so only a hang takes so long.
+# Generous: nothing here waits, so only a hang takes that long.
 PATIENCE_SECONDS = 20
-# The allocator, the runtime and the pipe to this script are not the lock's.
+# Calls of the allocator, the runtime and the pipe to this script, and not of the lock.
 NOISE = set("mmap munmap mremap mprotect brk madvise futex rt_sigprocmask rt_sigaction sigaltstack "
             "restart_syscall rseq set_robust_list sched_yield exit exit_group".split())
 
@@ -83,7 +83,7 @@ class Peer:
 
 
 class Strace:
-    """Attached to a peer, so that its calls count from here on."""
+    """strace attached to a peer, so that it counts the peer's calls from here on."""
 
     def __init__(self, peer, directory, inject=None, only_paths=()):
         self.file = os.path.join(directory, "trace")
@@ -101,8 +101,8 @@ class Strace:
             line += chunk
 
     def detach(self, killed=False):
-        """Lets the peer go, and gives the trace."""
-        # Where the peer was killed, strace ends with it; a SIGTERM just then would make it wait for ever.
+        """Detaches from the peer, and returns the trace."""
+        # If the peer was killed, strace ends with it; a SIGTERM at that moment would make it wait for ever.
         if not killed:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -120,7 +120,7 @@ Call = collections.namedtuple("Call", "name nth shape index")
 
 
 def calls_in(trace):
-    """The system calls in a trace: name, which of that name it is, and its text without what varies."""
+    """The system calls in a trace: name, number among those of that name, and text without what varies."""
     counts = collections.Counter()
     index = 0
     for line in trace:
@@ -135,11 +135,11 @@ def calls_in(trace):
             continue
         if name == "write" and rest.startswith("1, "):
             continue
-        # What only the outcome shows goes; then numbers, and the random names of directories.
+        # Remove the outcome, then numbers and the random names of directories.
         shape = re.split(r"\) += |<unfinished", rest)[0]
         shape = re.sub(r'"[^"]*/faults-\w+/', '"', shape)
         shape = re.sub(r"[0-9]+", "N", shape)
-        # A buffer's content shows where there is one, else its address.
+        # The trace shows a buffer's content if there is one, else its address.
         if name in ("read", "pread64", "fstatfs", "readlink"):
             shape = shape.split(",")[0]
         if name in ("statx", "fstat", "newfstatat"):

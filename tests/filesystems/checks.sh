@@ -1,13 +1,12 @@
-# What is asked of a mounted file system, and the table of the answers. Sourced by tests/filesystems.sh.
-# shellcheck shell=bash disable=SC2154
+# The checks of a mounted file system, and the table of the results. Sourced by tests/filesystems.sh.
 
-# The modules of tests/it that are about the core: what it promises on any file system.
+# The modules of tests/it that test the core: what it promises on any file system.
 core=(exclusion:: stale:: record:: rogue:: fork:: paths:: crash:: schedule:: flock:: fallback:: nfs::
     leftover:: users::)
 fights=(no_two_own_it_in_the_given_directory no_two_own_it_with_the_kernel_lock_only
     no_two_own_it_without_kills no_two_own_it_without_kills_with_the_kernel_lock_only)
 
-# Tried, and known not to protect: the table says what was seen, and it fails nothing.
+# Known not to protect: the table shows the result, which fails nothing.
 not_protected=(gocryptfs)
 
 is_protected() {
@@ -47,12 +46,12 @@ check() {
     esac
 }
 
-# In here a server that hangs ends nothing but its own row.
+# Ends a check whose server hangs, and so only its own row.
 in_time() {
     PIDLOCKFILE_TEST_DIR=$m timeout -k 5 120 "$@"
 }
 
-# How a free lock's file gets its name, as its system calls tell.
+# How the file of a free lock gets its name, judged by the system calls.
 way_of_publishing() {
     local calls=$WORK/$name/calls
     strace -qq -s 4096 -o "$calls" -e trace=openat,link,linkat,rename,renameat,renameat2 \
@@ -79,13 +78,14 @@ check_protected() {
     way=$(way_of_publishing)
     [ "$way" != refused ] || notes+=("$(tail -1 "$WORK/$name/probe")")
 
-    # Where the link count of a removed open file stays, a copy of its kernel lock shows, as a process has it that
-    # another test starts just now: one test at a time. Without TORTURE_SECONDS none takes its long form.
+    # If the link count of a removed open file stays, a copy of its kernel lock shows, as a process has it that
+    # another test is just starting: so run one test at a time. Without TORTURE_SECONDS no test takes its long
+    # form.
     [ "$way" != exclusive ] || one_by_one=(--test-threads=1)
     in_time env -u TORTURE_SECONDS "$IT" "${modules[@]}" "${one_by_one[@]}" >"$log.it" 2>&1 || tests=$?
     passed=$(sed -nE 's/^test result: .* ([0-9]+) passed.*/\1/p' "$log.it")
     mapfile -t failures < <(sed -nE 's/^test (.*) \.\.\. FAILED$/\1/p' "$log.it" | sort -u)
-    # Of those that passed, these did nothing.
+    # These passed without testing anything.
     skipped=$(grep -ao 'SKIPPED [^:]*::[^:]*' "$log.it" | sort -u | wc -l)
     passed=$((${passed:-0} - skipped))
     grep -a '^SKIPPED' "$log.it" || true
@@ -103,7 +103,7 @@ check_protected() {
     cat "$log.fights"
     [ "$out" = 0 ] || verdict=1
     echo "the tests took $((fighting - started)) s, the fights $((SECONDS - fighting)) s"
-    # Fights that end print one line each, whatever came of them.
+    # Each fight that ends prints one line, whatever its outcome.
     if [ "$(wc -l <"$log.fights")" != ${#fights[@]} ]; then
         verdict=1
         notes+=("a fight did not end")
@@ -117,7 +117,7 @@ check_protected() {
     stuck=$(sum_of 'stuck (N)' "$log.fights")
 
     out=0
-    hand_over=$(in_time "$IT" mounted::a_lock_is_handed_over_and_the_time_that_takes_is_told --exact --ignored --nocapture 2>"$log.hand" |
+    hand_over=$(in_time "$IT" mounted::a_lock_is_handed_over_and_the_time_is_printed --exact --ignored --nocapture 2>"$log.hand" |
         sed -nE 's/.*HAND-OVER (.*)/\1/p') || out=$?
     if [ "$out" != 0 ] || [ -z "$hand_over" ]; then
         verdict=1
@@ -134,7 +134,7 @@ check_protected() {
     return "$verdict"
 }
 
-# No lock is possible here: an error that says so, at once, and nothing changed.
+# No lock is possible here: expect an error that says so at once, and no change.
 check_refused() {
     local file text=() status verdict=0 before after
     for file in "$@"; do
@@ -151,7 +151,8 @@ check_refused() {
     return $verdict
 }
 
-# The lower layer of an overlay holds a live owner's file and stale ones; four processes go for each of these at once.
+# The lower layer of an overlay holds a live owner's file and stale ones; four processes at once try to lock
+# each stale one.
 check_lower_layer() {
     local i j status=0 pids
     in_time "$WITH_LOCK" -n --pid-too -E 75 "$m/live.pid" true 2>/dev/null || status=$?
@@ -159,7 +160,7 @@ check_lower_layer() {
     for ((i = 0; i < 20; i++)); do
         pids=()
         for ((j = 0; j < 4; j++)); do
-            # mkdir(2) tells when there are two.
+            # mkdir(2) fails if there are two owners.
             in_time "$WITH_LOCK" -w 20 "$m/stale$i.pid" sh -c 'mkdir "$0" && rmdir "$0"' "$WORK/$name/owned" 2>>"$WORK/$name/lower" &
             pids+=($!)
         done

@@ -1,5 +1,4 @@
-# How each file system is mounted at "$m", and taken down. Sourced by tests/filesystems.sh.
-# shellcheck shell=bash disable=SC2154
+# Mounts each file system at "$m", and takes it down. Sourced by tests/filesystems.sh.
 
 all_names=(ext2 ext3 ext4 xfs btrfs vfat exfat tmpfs ramfs overlay-on-tmpfs overlay-on-ext4 read-only full
     bindfs mergerfs unionfs-fuse sshfs ntfs-3g lowntfs-3g gocryptfs fuse-overlayfs exfat-fuse
@@ -9,7 +8,7 @@ LACKS_PACKAGE=10
 LACKS_KERNEL=11
 DEAD_PID=2000000000
 
-# What is to be done when the file system has been tried, last first.
+# Commands that undo the set-up, last first.
 undo=()
 tear_down() {
     local i
@@ -19,7 +18,7 @@ tear_down() {
     undo=()
 }
 
-# A process that a test has left is no reason to leave the mount: lazily, if need be.
+# A process left by a test must not keep the mount: unmount lazily if need be.
 unmount_later() {
     undo+=("umount '$1' 2>/dev/null || umount -l '$1'")
 }
@@ -65,7 +64,7 @@ overlay() { # WHERE: its upper layer is there; a stale and a live file are in th
     mount_at "$m" -t overlay -o "lowerdir=$1/lower,upperdir=$1/upper,workdir=$1/work" overlay
 }
 
-# A FUSE server that has forked is up when the mount is there.
+# A FUSE server has forked and is ready when the mount is there.
 mounted_by() {
     unmount_later "$m"
     "$@" >"$WORK/$name/server" 2>&1 && mountpoint -q "$m" && return
@@ -85,7 +84,7 @@ sshd_of_our_own() {
             -o AuthorizedKeysFile="$keys/user.pub" -o PermitRootLogin=yes -o StrictModes=no -o PidFile=none \
             -o Subsystem="sftp internal-sftp" &
         undo+=("kill $! 2>/dev/null; wait $! 2>/dev/null")
-        # Another program may have the port, and then this sshd ends.
+        # Another program may have taken the port, and then this sshd ends.
         while kill -0 $! 2>/dev/null; do
             grep -qs "Server listening" "$keys/log" && return
             sleep 0.05
@@ -118,7 +117,7 @@ set_up() {
     full) mount_at "$m" -t tmpfs -o size=64k tmpfs && ! head -c 1M /dev/zero >"$m/filler" 2>/dev/null ;;
     bindfs | bindfs-*)
         has_fuse && package_of bindfs bindfs || return
-        # On a tmpfs the number of files costs nothing but what we make it cost.
+        # On a tmpfs a large number of files costs nothing unless we cause it.
         [ "$name" != bindfs-crowded ] || mount_at "$behind" -t tmpfs tmpfs || return
         mounted_by bindfs "$behind" "$m"
         ;;
@@ -156,7 +155,7 @@ set_up() {
         has_fuse && package_of mount.exfat-fuse exfat-fuse && package_of mkfs.exfat exfatprogs || return
         image 64M mkfs.exfat && device=$(losetup -f --show "$WORK/$name/image") || return
         mounted_by mount.exfat-fuse -o allow_other "$device" "$m" || status=$?
-        # It goes when nobody has it open any more.
+        # The kernel frees it when nobody has it open any more.
         losetup -d "$device"
         return $status
         ;;

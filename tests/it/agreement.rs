@@ -1,8 +1,8 @@
-//! Any bytes as a record: no panic, and no reader that signals one process where we name another.
+//! Any bytes as a record: nothing panics, and no reader signals another process than the one that we name.
 //!
-//! Three readers are written down here as they are documented, apart from the crate: Go's `Sscanln`, systemd's
-//! `PIDFile=` and `kill $(cat FILE)` in a POSIX shell. `PROPTEST_CASES=1000000 cargo test agreement` is the
-//! long form; the default is 256 cases a property.
+//! Three readers are implemented here from their documentation, independently of the crate: Go's `Sscanln`,
+//! systemd's `PIDFile=` and `kill $(cat FILE)` in a POSIX shell. `PROPTEST_CASES=1000000 cargo test agreement`
+//! is the long form; the default is 256 cases a property.
 
 use std::fs;
 
@@ -21,8 +21,8 @@ enum Reading {
     Refused,
 }
 
-/// `fmt.Sscanln(text, &pid)` into an int, of which the Go package refuses those that are not positive: spaces,
-/// a sign, a number whose prefix tells its base, spaces, the end of a line or of the text.
+/// `fmt.Sscanln(text, &pid)` into an int: spaces, a sign, a number whose prefix tells its base, spaces, the end
+/// of a line or of the text. The Go package then refuses a number that is not positive.
 fn go(record: &[u8]) -> Reading {
     let text = String::from_utf8_lossy(record);
     let is_space = |c: char| c != '\n' && (c.is_whitespace() || c == '\u{85}');
@@ -51,7 +51,8 @@ fn go(record: &[u8]) -> Reading {
     }
 }
 
-/// `read_one_line_file` and `parse_pid`: a line ends at `\n`, `\r` or NUL; strtoul(3) with base 0 must use it up.
+/// `read_one_line_file` and `parse_pid`: a line ends at `\n`, `\r` or NUL, and strtoul(3) with base 0 must
+/// consume all of it.
 fn systemd(record: &[u8]) -> Reading {
     let line = record.split(|byte| b"\n\r\0".contains(byte)).next().unwrap_or_default();
     let Ok(line) = str::from_utf8(line) else {
@@ -74,9 +75,9 @@ fn systemd(record: &[u8]) -> Reading {
     }
 }
 
-/// What `kill $(cat FILE)` signals first: NULs are dropped, and words end at a blank or newline. The word is a decimal
-/// number; of further bytes on it, such as a sign or `\r`, dash lets some pass and bash others. It goes on to
-/// further words: a shell has no notion of lines here.
+/// What `kill $(cat FILE)` signals first: the shell drops NULs, and a word ends at a blank or newline. The word
+/// is a decimal number; dash accepts some further bytes in it, such as a sign or `\r`, and bash others. `kill`
+/// goes on to further words: a shell knows no lines here.
 fn kill(record: &[u8]) -> Reading {
     let bytes: Vec<u8> = record.iter().copied().filter(|&byte| byte != 0).collect();
     let mut words = bytes.split(|byte| b" \t\n".contains(byte)).filter(|word| !word.is_empty());
@@ -88,7 +89,7 @@ fn kill(record: &[u8]) -> Reading {
     }
 }
 
-/// The pid that we name, alive or dead.
+/// The pid that we read, of a live or dead process.
 fn ours(sandbox: &Sandbox, record: &[u8]) -> Option<u32> {
     fs::write(sandbox.path(), record).unwrap();
     match sandbox.lockfile().owner() {
@@ -99,7 +100,7 @@ fn ours(sandbox: &Sandbox, record: &[u8]) -> Option<u32> {
     }
 }
 
-/// What pid files are made of, and what may trip a reader.
+/// Pieces of pid files, and bytes that readers may misread.
 const PIECES: &[&str] = &[
     "1",
     "7",
@@ -134,7 +135,7 @@ const PIECES: &[&str] = &[
     "/usr/bin/postgres",
 ];
 
-/// Runs `test` for records of both kinds. It leaves no file behind for the cases that failed: they are printed.
+/// Runs `test` for records of both kinds. Failed cases are printed and not written to a file.
 fn for_any_record(test: impl Fn(&Sandbox, &[u8])) {
     let sandbox = Sandbox::new();
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
@@ -149,7 +150,7 @@ fn for_any_record(test: impl Fn(&Sandbox, &[u8])) {
 }
 
 #[test]
-fn where_we_name_a_pid_no_reader_takes_the_record_for_another() {
+fn where_we_read_a_pid_no_reader_reads_another_one() {
     for_any_record(|sandbox, record| {
         let Some(pid) = ours(sandbox, record) else {
             return;
@@ -164,7 +165,7 @@ fn where_we_name_a_pid_no_reader_takes_the_record_for_another() {
 }
 
 #[test]
-fn where_we_name_a_pid_and_a_reader_refuses_it_blanks_after_the_pid_are_why() {
+fn a_reader_refuses_a_pid_that_we_accept_only_for_blanks_after_it() {
     for_any_record(|sandbox, record| {
         let Some(pid) = ours(sandbox, record) else {
             return;
@@ -181,14 +182,14 @@ fn where_we_name_a_pid_and_a_reader_refuses_it_blanks_after_the_pid_are_why() {
 }
 
 #[test]
-fn where_all_readers_agree_on_a_pid_we_name_it_and_so_rob_no_owner() {
+fn a_pid_that_all_readers_agree_on_is_accepted_by_us() {
     for_any_record(|sandbox, record| {
         let agreed = go(record);
         let Reading::Pid(pid) = agreed else {
             return;
         };
-        // Left out is what no program writes: blanks of other scripts, and zeros before a pid below eight,
-        // which is the same number in octal.
+        // Two things that no program writes are left out: blanks other than ASCII's, and zeros before a pid
+        // below eight, which is the same number in octal.
         let is_padded = record.trim_ascii_start().starts_with(b"0");
         let is_plain = !is_padded && record.iter().all(|byte| b"0123456789 \t\r\n".contains(byte));
         if is_plain && systemd(record) == agreed && kill(record) == agreed {

@@ -1,4 +1,4 @@
-//! Ending a wait from outside. What concerns the process as a whole runs in one of its own.
+//! Ending a wait from outside. A test of something process-wide runs in its own process.
 
 use std::os::fd::AsFd as _;
 use std::sync::mpsc;
@@ -17,7 +17,7 @@ use crate::support::waiting::{LONG, SOON, quickest_end, sleep_undisturbed, would
 mod forks;
 mod signals;
 
-/// Waits for what never comes, in a single long sleep, unless `token` ends it.
+/// Waits in a single long sleep that only `token` can end.
 fn wait(token: &CancelToken, on_wait: impl FnMut(&Attempt<'_>)) -> RetryError<io::Error> {
     let policy = RetryPolicy::fixed(LONG).with_max_elapsed(LONG);
     let run = policy.run().on_wait(on_wait).cancel_on(token);
@@ -50,7 +50,7 @@ fn a_wait_is_one_system_call_and_no_busy_loop() {
     assert_eq!(polls.len(), 1);
 }
 
-/// Is cancelled by another thread in the middle of a wait, and notices.
+/// Is cancelled by another thread in the middle of a wait, and checks that the wait ends.
 fn be_cancelled_by_a_thread(token: &CancelToken) {
     thread::scope(|scope| {
         let (waits, it_waits) = mpsc::channel();
@@ -160,7 +160,7 @@ fn the_descriptor_is_readable_once_the_token_is_cancelled() {
 }
 
 #[test]
-fn a_token_that_is_not_cancelled_lets_the_run_come_to_its_end() {
+fn a_token_that_is_not_cancelled_does_not_end_a_run() {
     sleep_undisturbed(&CancelToken::new().unwrap(), Duration::from_millis(20));
 }
 

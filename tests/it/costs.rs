@@ -1,4 +1,4 @@
-//! What a lock costs, in system calls and allocations: a count shows a regression where a time may not.
+//! What a lock costs in system calls and allocations: a count shows regressions that a time may hide.
 
 use crate::support::allocations::allocations;
 use crate::support::peer::Peer;

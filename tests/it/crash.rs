@@ -38,7 +38,7 @@ fn sigkill_before_any_system_call_of_try_lock_leaves_the_lock_free() {
                 let in_the_middle = traced.run_to_nth("try_lock", killed);
                 traced.peer.kill();
 
-                // Another process that publishes the same way finds the lock free, and clears up.
+                // Another process that publishes in the same way finds the lock free, and cleans up.
                 successor.must("try_lock");
                 assert_eq!(sandbox.names(), ["test.pid"], "killed before call {killed}");
                 successor.must("unlock");

@@ -1,4 +1,4 @@
-//! examples/daemon.rs as a process, from its start to its end.
+//! examples/daemon.rs as a process, from start to end.
 
 use std::fs;
 use std::process::{self, Stdio};
@@ -71,7 +71,7 @@ fn a_daemon_takes_over_from_one_that_was_killed() {
     let mut second = start(&sandbox);
     assert_eq!(second.line(), format!("waiting for process {}", first.pid()));
     first.signal(Signal::SIGKILL);
-    drop(first); // reaped: a zombie is alive to those without /proc
+    drop(first); // reaps it: without /proc a zombie counts as alive
     assert_eq!(second.line(), working(&second));
     assert_eq!(sandbox.record(), record_of(second.pid()));
 }

@@ -1,4 +1,4 @@
-//! A mistyped path removes nobody's data: what no lock file holds stays as it is.
+//! A mistyped path removes nobody's data: a file that cannot be a lock file stays as it is.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use crate::support::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
 
-/// Whether the first line is a number, valid pid or not, told in another way than by the crate.
+/// Whether the first line is a number, valid pid or not, by other code than the crate's.
 fn begins_with_a_number(content: &[u8]) -> bool {
     let line = content.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let text = String::from_utf8_lossy(line);
@@ -102,14 +102,14 @@ fn ten_megabytes_of_noise_stay() {
     assert_stays(&noise);
 }
 
-/// A disk image or a reserved file, say. What a crash of the machine leaves of a record is short.
+/// It could be a disk image or a reserved file. After a crash of the machine, a record has far fewer NULs.
 #[test]
 fn a_megabyte_of_nuls_stays() {
     assert_stays(&vec![0; 1 << 20]);
 }
 
 #[test]
-fn blanks_and_nuls_are_what_a_crash_of_the_machine_leaves_of_a_record() {
+fn blanks_and_nuls_left_by_a_crash_of_the_machine_are_replaced() {
     for len in [1, 11, 17, 64, 65, 4096] {
         assert_replaced(vec![0; len]);
         assert_replaced(" ".repeat(len));
@@ -118,7 +118,7 @@ fn blanks_and_nuls_are_what_a_crash_of_the_machine_leaves_of_a_record() {
 }
 
 #[test]
-fn sixteen_bytes_of_anything_are_nobodys_data() {
+fn a_file_of_up_to_sixteen_bytes_is_replaced() {
     assert_replaced("sixteen bytes ok");
     assert_stays(b"seventeen bytes..");
 }

@@ -95,7 +95,7 @@ fn eight_threads_lose_no_count() {
             scope.spawn(|| {
                 for _ in 0..ROUNDS {
                     let guard = lock_spinning(&lockfile);
-                    // Not one atomic step on purpose: an overlap would lose a count.
+                    // Deliberately not one atomic step: an overlap would lose a count.
                     let count = counter.load(Ordering::Relaxed);
                     thread::yield_now();
                     counter.store(count + 1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Where `O_TMPFILE` or /proc is missing, the lock works all the same.
+//! Without `O_TMPFILE` or /proc, the lock works all the same.
 
 use std::fs::{self, File};
 
@@ -64,7 +64,7 @@ fn peer_without_tmpfile(sandbox: &Sandbox) -> Peer {
     Peer::without(&sandbox.path(), &["tmpfile"])
 }
 
-/// Stops a peer when it has created its file and not asked for its kernel lock yet.
+/// Stops a peer after it has created its file and before it asks for its kernel lock.
 fn stopped_before_its_kernel_lock(sandbox: &Sandbox) -> Option<Traced> {
     let mut traced = Traced::new(peer_without_tmpfile(sandbox))?;
     assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_flock));
@@ -95,9 +95,9 @@ fn a_created_file_that_another_removed_is_created_again() {
     sandbox.assert_free_and_clean();
 }
 
-/// A careful script takes the kernel lock while it writes, and lets it go: from then on its pid is all it has.
+/// A careful script holds the kernel lock only while it writes: from then on only its pid protects it.
 #[test]
-fn a_created_file_that_a_script_has_written_its_pid_into_is_the_scripts() {
+fn a_created_file_belongs_to_the_script_that_wrote_its_pid_into_it() {
     let sandbox = Sandbox::new();
     let script = Bystander::new();
     let traced = require_traced!(stopped_before_its_kernel_lock(&sandbox));
@@ -115,15 +115,15 @@ fn a_created_file_that_is_being_looked_at_is_given_up() {
     looks.try_lock().unwrap();
     let answer = traced.go_on().answer();
     assert!(answer.starts_with("Busy {"), "{answer}");
-    // By hand: a process that another test starts just now may have a copy.
+    // Explicitly: a process that another test is just starting may have a copy.
     looks.unlock().unwrap();
     sandbox.assert_free_and_clean();
 }
 
-/// sshfs says EPERM of a name that is taken.
+/// sshfs returns EPERM for a name that is taken.
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn a_lost_race_for_the_name_is_no_permanent_error_whatever_it_is_called() {
+fn a_lost_race_for_the_name_is_no_permanent_error_whatever_its_errno() {
     let sandbox = Sandbox::new();
     let mut traced = require_traced!(Traced::new(peer_without_tmpfile(&sandbox)));
     assert!(traced.run_to("try_lock", Call::creates_exclusively));
@@ -148,7 +148,7 @@ fn the_directory_is_never_listed() {
     assert!(!calls.contains(&libc::SYS_getdents64), "{calls:?}");
 }
 
-/// A thread can have descriptors of its own: /proc/self shows those of the process's first thread.
+/// A thread can have its own descriptors: /proc/self shows those of the process's first thread.
 #[test]
 fn a_thread_with_descriptors_of_its_own_links_its_own_file() {
     let sandbox = Sandbox::new();

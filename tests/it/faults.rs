@@ -1,4 +1,5 @@
-//! What tests/faults.sh can't do with strace: close(2) that closes, as it always does, and reports an error.
+//! A case that tests/faults.sh can't produce with strace: close(2) closes, as it always does, and reports an
+//! error.
 
 use nix::errno::Errno;
 use nix::libc;

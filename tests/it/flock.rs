@@ -13,7 +13,7 @@ fn flock_is_installed() -> bool {
     Command::new("flock").arg("--version").stdout(Stdio::null()).status().is_ok()
 }
 
-/// `cat` ends when its input does, and until then flock(1) holds the lock.
+/// `cat` runs until its input ends, and so long flock(1) holds the lock.
 fn flock_until_told(sandbox: &Sandbox) -> Program {
     let mut flock = Command::new("flock");
     Program::start(flock.arg(sandbox.path()).args(["sh", "-c", "echo locked; cat"]))
@@ -45,14 +45,14 @@ fn we_are_refused_while_flock_1_holds_the_lock() {
     sandbox.assert_free_and_clean();
 }
 
-/// The limit that the crate page states: flock(1) does not look whether its file still has a name.
+/// The limit that the crate page states: flock(1) does not check whether its file still has a name.
 #[test]
 fn a_flock_1_that_waited_for_us_gets_a_file_without_a_name_and_keeps_nobody_out() {
     require!(flock_is_installed(), "flock(1) is not installed");
     let sandbox = Sandbox::new();
     let mut owner = Peer::holding(&sandbox.path());
     let mut flock = flock_until_told(&sandbox);
-    // It waits once the kernel says so: `->` before the entry in /proc/locks is a waiter.
+    // Wait until the kernel lists it: in /proc/locks, `->` before an entry marks a waiter.
     let is_waiting = || {
         let waiter = format!(" {} ", flock.pid());
         let locks = std::fs::read_to_string("/proc/locks").unwrap();

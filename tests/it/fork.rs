@@ -1,4 +1,4 @@
-//! A forked child has a copy of the guard, and the lock stays its parent's until it adopts it.
+//! A forked child has a copy of the guard, and the lock belongs to its parent until the child adopts it.
 
 use nix::libc;
 use pidlockfile::Error;

@@ -1,4 +1,4 @@
-//! The process that holds the lock is found if it can be proven, and nobody else is ever taken for it.
+//! The process that holds the lock is found if it can be proven, and no other process is ever taken for it.
 
 #[cfg(feature = "retry")]
 mod control;
@@ -26,7 +26,7 @@ fn assert_holder(sandbox: &Sandbox, pid: u32) {
     assert_eq!(holder(&sandbox.lockfile()).pid(), pid);
 }
 
-/// The lock is held, or honoured, but not proven, for this reason.
+/// The lock is held or honoured, but its holder is not proven, for this reason.
 #[track_caller]
 fn assert_unproven(sandbox: &Sandbox, hint: Option<u32>, because: &str) {
     match sandbox.lockfile().holder() {
@@ -61,7 +61,7 @@ fn a_lock_that_nobody_holds_has_no_holder_and_is_left_as_it_is() {
         &|sandbox| sandbox.plant(""),
         &|sandbox| sandbox.plant("junk"),
         &|sandbox| sandbox.plant_leftover(live.pid()),
-        // Our own pid without a kernel lock is an earlier process's.
+        // Our own pid without a kernel lock was left by an earlier process.
         &|sandbox| sandbox.plant(record_of(std::process::id())),
     ];
     for plant in plant {
@@ -74,14 +74,14 @@ fn a_lock_that_nobody_holds_has_no_holder_and_is_left_as_it_is() {
     }
 }
 
-/// All that an outsider can tell of the file.
+/// Everything about the file that another process can observe.
 fn state(sandbox: &Sandbox) -> Option<(Vec<u8>, u64, i64, i64)> {
     let stat = fs::metadata(sandbox.path()).ok()?;
     Some((fs::read(sandbox.path()).unwrap(), stat.ino(), stat.mtime_nsec(), stat.ctime_nsec()))
 }
 
 #[test]
-fn what_is_no_lock_file_is_the_error_that_try_lock_gives() {
+fn a_file_that_is_no_lock_file_gives_the_error_of_try_lock() {
     let sandbox = Sandbox::new();
     sandbox.plant("some letter to somebody\n");
     assert!(matches!(sandbox.lockfile().holder(), Err(Error::NotAPidFile { .. })));
@@ -129,14 +129,14 @@ fn a_reader_is_not_taken_for_the_holder() {
     for (how, because) in
         [("shared", "nobody has the kernel lock"), ("exclusive", "for reading only")]
     {
-        // Its own pid is in the file, as in the file of an owner that had it before.
+        // Its own pid is in the file, as it would be in the file of an earlier owner with the same pid.
         let sandbox = Sandbox::new();
         let mut reader = Peer::at(&sandbox.path());
         sandbox.plant(record_of(reader.pid()));
         reader.must(&format!("lock_for_reading {how}"));
         assert_unproven(&sandbox, Some(reader.pid()), because);
     }
-    // A leftover, known to be one.
+    // A file that is known to be a leftover.
     let sandbox = Sandbox::new();
     let mut reader = Peer::at(&sandbox.path());
     sandbox.plant_leftover(reader.pid());
@@ -179,15 +179,15 @@ fn a_script_that_recorded_its_pid_is_named_as_a_hint() {
     assert!(by_kernel_lock.holder().unwrap().is_none());
 }
 
-/// A shell that takes the lock by flock(1), writes its pid, and goes on.
+/// A shell that takes the lock by flock(1) and writes its pid.
 fn shell_that_locks(sandbox: &Sandbox, and_then: &str) -> Program {
     let script = format!(r#"exec 9>"$0"; flock -n 9; echo $$ >&9; {and_then}"#);
     Program::start(Command::new("sh").args(["-c", &script]).arg(sandbox.path()))
 }
 
-/// `flock FILE COMMAND`, as scripts do it, and a shell that has both: the lock, and its pid in the file.
+/// `flock FILE COMMAND`, as scripts use it, and a shell that has both the lock and its pid in the file.
 #[test]
-fn of_flock_1_as_the_owner_is_said_what_is_known() {
+fn an_owner_by_flock_1_is_described_as_far_as_it_is_known() {
     let sandbox = Sandbox::new();
     let mut flock = Program::start(
         Command::new("flock")
@@ -211,7 +211,7 @@ fn an_attempt_that_looks_at_the_file_with_its_own_pid_is_not_taken_for_the_holde
     let pid = peer.pid();
     sandbox.plant_leftover(pid);
     let mut attempt = require_traced!(Traced::new(peer));
-    // It has the kernel lock of the stale file.
+    // It holds the kernel lock of the stale file.
     assert!(attempt.run_to("try_lock", |call| call.number == libc::SYS_pread64));
     assert_unproven(&sandbox, Some(pid), "for reading only");
     let mut peer = attempt.go_on();
@@ -234,12 +234,12 @@ fn an_owner_whose_first_thread_has_ended_is_found() {
     owner.must("fork");
     owner.must("child adopt");
     let child = owner.ask("pid_of_child").parse().unwrap();
-    // From here on it is the child that hears the commands.
+    // From here on the child carries out the commands.
     owner.must("child go_on_in_a_thread");
     assert_holder(&sandbox, child);
 }
 
-/// There the kernel's own name for the file has to agree, too.
+/// There the kernel's own name for the file must agree, too.
 #[test]
 fn on_a_file_system_that_is_not_local_the_holder_is_found() {
     let sandbox = Sandbox::new();
@@ -247,7 +247,7 @@ fn on_a_file_system_that_is_not_local_the_holder_is_found() {
     owner.must("try_lock");
     let mut asker = Peer::without(&sandbox.path(), &["statfs"]);
     assert_eq!(asker.ask("holder"), owner.pid().to_string());
-    // A second name of the same inode number is no proof there.
+    // A second name for the same inode number is no proof there.
     fs::rename(sandbox.path(), sandbox.dir().join("other")).unwrap();
     fs::hard_link(sandbox.dir().join("other"), sandbox.path()).unwrap();
     let answer = asker.ask("holder");

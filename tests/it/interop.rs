@@ -1,4 +1,4 @@
-//! Programs that no one here wrote work on the same file: a Go package, pkill, start-stop-daemon, Python, systemd.
+//! Other projects' programs work on the same file: a Go package, pkill, start-stop-daemon, Python, systemd.
 //!
 //! On Debian they are in golang-go, golang-github-nightlyone-lockfile-dev, procps, dpkg and python3-filelock.
 //! flock(1) has its own module.
@@ -21,7 +21,7 @@ const GO_OK: &str = "<nil>";
 const GO_BUSY: &str = "Locked by other process";
 const GO_IS_MISSING: &str = "golang-go or golang-github-nightlyone-lockfile-dev is not installed";
 
-/// The program around the Go package, built once into cargo's directory for such things.
+/// The program around the Go package, built once, in cargo's directory for temporary files of tests.
 fn go_program() -> Option<&'static Path> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
     PROGRAM.get_or_init(build_go_program).as_deref()
@@ -101,7 +101,7 @@ fn we_take_over_what_the_go_package_leaves_when_it_is_killed() {
     sandbox.assert_free_and_clean();
 }
 
-/// Whether the program is installed; asked for its version, it has nothing to do.
+/// Whether the program is installed: it can print its version.
 fn has(program: &str) -> bool {
     let mut command = Command::new(program);
     let command = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
@@ -148,7 +148,7 @@ fn start_stop_daemon_tells_a_running_owner_from_a_dead_one_and_from_none() {
 fn the_first_line_is_what_systemd_takes_for_the_main_pid() {
     let sandbox = Sandbox::new();
     let owner = Peer::holding(&sandbox.path());
-    // `PIDFile=` reads one line, and parses all of it: blanks at its end would be an error.
+    // `PIDFile=` reads one line and parses all of it: blanks at the end would be an error.
     let mut line = String::new();
     BufReader::new(fs::File::open(sandbox.path()).unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line.strip_suffix('\n').unwrap().parse(), Ok(owner.pid()));
@@ -200,7 +200,7 @@ fn pythons_filelock_is_refused_while_we_hold_the_lock_but_empties_our_record() {
     owner.must("kernel_lock_only");
     owner.must("try_lock");
     assert_eq!(python.ask("acquire"), "timeout");
-    // It opens with O_TRUNC before it asks for the lock. The lock holds all the same, and we say what happened.
+    // It opens the file with O_TRUNC before it asks for the lock. We keep the lock, and report what happened.
     assert_eq!(sandbox.record(), "");
     assert!(matches!(sandbox.lockfile().try_lock(), Err(Error::Busy { kernel_locked: true, .. })));
     owner.must_fail("unlock", "RogueDeletion");

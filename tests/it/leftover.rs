@@ -1,4 +1,4 @@
-//! Our own leftovers never block, whichever process has their pid by now; what another program writes does.
+//! Our own leftovers never block, whichever process has their pid now; a file that another program wrote does.
 
 use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::FileExt as _;
@@ -29,7 +29,7 @@ fn assert_honoured(sandbox: &Sandbox, owner: u32) {
     assert_eq!(fs::read(sandbox.path()).unwrap(), record);
 }
 
-/// A copy of an owner's file, with its times or without them: no kernel lock, and the pid of a live process.
+/// A copy of an owner's file, with or without its times: it has no kernel lock, and names a live process.
 fn copy_of_a_live_owners_file(sandbox: &Sandbox, refused: &[&str], preserve: bool) -> Peer {
     let original = sandbox.dir().join("original.pid");
     let mut owner = Peer::without(&original, refused);
@@ -61,7 +61,7 @@ fn a_copy_that_has_lost_its_times_counts_as_any_programs_file() {
 }
 
 #[test]
-fn the_record_of_a_stamped_file_is_as_ever() {
+fn the_stamp_leaves_the_record_unchanged() {
     require_able!(Stamps);
     let sandbox = Sandbox::new();
     let _guard = sandbox.lock();
@@ -69,7 +69,7 @@ fn the_record_of_a_stamped_file_is_as_ever() {
     let modified = fs::metadata(sandbox.path()).unwrap().modified().unwrap();
     let since_epoch = modified.duration_since(UNIX_EPOCH).unwrap();
     assert_eq!(since_epoch.subsec_nanos(), stamp_nanoseconds(std::process::id()));
-    // The seconds are true: within a minute of what a new file gets.
+    // The seconds are right: within a minute of a new file's.
     fs::write(sandbox.dir().join("new"), "").unwrap();
     let new = fs::metadata(sandbox.dir().join("new")).unwrap().modified().unwrap();
     let distance = new.duration_since(modified).unwrap_or_else(|error| error.duration());
@@ -79,7 +79,7 @@ fn the_record_of_a_stamped_file_is_as_ever() {
 #[test]
 fn a_leftover_is_taken_from_pid_1_and_from_a_kernel_thread() {
     require_able!(Stamps);
-    // kthreadd, where it shows.
+    // kthreadd, where it is visible.
     for pid in [1, 2] {
         let sandbox = Sandbox::new();
         sandbox.plant_leftover(pid);
@@ -109,7 +109,7 @@ fn a_leftover_is_taken_from_a_thread() {
     assert_taken_at_once(&sandbox);
 }
 
-/// The restarted container: there the new owner of the pid is as young as the namespace.
+/// As in a restarted container, where the new process with the pid is as old as the namespace.
 #[test]
 fn a_leftover_is_taken_in_a_pid_namespace_whose_next_process_has_its_pid() {
     require!(is_root(), "needs root, to make a pid namespace");
@@ -136,7 +136,7 @@ fn a_leftover_of_another_pid_namespace_is_taken() {
     let bystander = Bystander::new();
     let mut inside = Peer::at(&sandbox.path());
     inside.must("enter_pid_namespace");
-    // Out here that pid is the bystander's.
+    // Outside, that pid is the bystander's.
     inside.must(&format!("child fork_with_pid {}", bystander.pid()));
     inside.must("child child try_lock");
     inside.must("child end_child");
@@ -160,13 +160,13 @@ fn a_leftover_of_an_adopter_is_taken_at_once() {
     parent.must("child unlock");
 }
 
-/// What a program that knows pid files only does to the leftover that it finds.
+/// What a program that knows only pid files does to a leftover.
 type Writes = fn(&Path, &str);
 
 const WRITES: &[Writes] = &[
     // echo $$ > FILE
     |path, record| fs::write(path, record).unwrap(),
-    // The same without O_TRUNC: the longer old record leaves its end behind, on a line of its own.
+    // The same without O_TRUNC: the end of the longer old record stays, on its own line.
     |path, record| {
         File::options().write(true).open(path).unwrap().write_all_at(record.as_bytes(), 0).unwrap();
     },
@@ -176,7 +176,7 @@ const WRITES: &[Writes] = &[
         file.write_all_at(&record.as_bytes()[..1], 0).unwrap();
         file.write_all_at(&record.as_bytes()[1..], 1).unwrap();
     },
-    // And touches it later, to the microsecond.
+    // And sets its time later, to the microsecond.
     |path, record| {
         fs::write(path, record).unwrap();
         let file = File::options().write(true).open(path).unwrap();
@@ -199,7 +199,7 @@ fn a_program_that_writes_its_pid_into_a_leftover_is_honoured_while_it_lives() {
     }
 }
 
-/// The hardest case: the very bytes that were there before.
+/// The hardest case: it writes the bytes that were there before.
 #[test]
 fn a_program_that_has_the_pid_of_a_leftover_and_writes_it_again_is_honoured() {
     for write in WRITES {
@@ -211,7 +211,7 @@ fn a_program_that_has_the_pid_of_a_leftover_and_writes_it_again_is_honoured() {
     }
 }
 
-/// It wrote between our record and our stamp.
+/// The other program wrote between our record and our stamp.
 #[test]
 fn the_stamp_of_one_pid_does_not_mark_the_record_of_another() {
     let sandbox = Sandbox::new();
@@ -235,7 +235,7 @@ fn no_two_pids_share_a_stamp_and_none_is_a_whole_number_of_microseconds() {
     }
 }
 
-/// Where a mount can have a kernel lock of its own (NFS, FUSE, …), the pid is the last protection.
+/// Where a mount can have its own kernel lock (NFS, FUSE, …), only the pid protects.
 #[test]
 fn on_a_file_system_that_is_not_local_no_stamp_is_believed() {
     let sandbox = Sandbox::new();

@@ -1,4 +1,4 @@
-//! A run's own place in the line of a lock that is kept elsewhere.
+//! The place of a run in the line of a lock that is kept elsewhere.
 
 mod memory;
 
@@ -57,7 +57,7 @@ fn waiters_are_served_in_line_and_only_the_next_one_wakes() {
         drop(guard);
     });
     assert!(order.try_iter().eq(0..WAITERS));
-    // Each stood in line, and was called once: no rival's turn woke it.
+    // Each waiter stood in line and was woken once: no rival's turn woke it.
     assert_eq!(lock.keeper().asked, 1 + 2 * WAITERS);
 }
 
@@ -104,7 +104,7 @@ fn a_run_that_is_cancelled_in_its_sleep_leaves_the_line() {
 }
 
 #[test]
-fn no_wait_is_told_of_once_the_token_is_cancelled() {
+fn the_hook_is_not_called_once_the_token_is_cancelled() {
     let token = CancelToken::new().unwrap();
     let run = daemon().run().on_wait(|_| unreachable!("it never waits")).cancel_on(&token);
     let error = run.call(|| {
@@ -117,7 +117,7 @@ fn no_wait_is_told_of_once_the_token_is_cancelled() {
 }
 
 #[test]
-fn each_holder_is_told_of_once_by_what_its_keeper_calls_it() {
+fn the_hook_is_called_once_for_each_holder_and_gets_its_name() {
     let lock = MemoryLock::default();
     let mut first = Some(held(&lock));
     let call_last = || lock.keeper().line.back_mut().unwrap().1.write_all(&[1]).unwrap();
@@ -139,7 +139,7 @@ fn each_holder_is_told_of_once_by_what_its_keeper_calls_it() {
                 scope.spawn(move || {
                     let before = asked();
                     call_last();
-                    // Without a word, because the holder is still the same.
+                    // The hook is not called, because the holder is still the same.
                     until(|| asked() > before);
                     drop(guard);
                 });
@@ -150,7 +150,7 @@ fn each_holder_is_told_of_once_by_what_its_keeper_calls_it() {
     assert_eq!(told, [("ticket 1".to_owned(), None), ("ticket 2".to_owned(), None)]);
 }
 
-/// Whose keeper says nothing at first, neither when it is asked for the lock nor when it is left.
+/// A place whose lock service does not answer at first, neither a request for the lock nor a leave.
 struct SlowPlace {
     bell: UnixStream,
     is_asked: bool,
@@ -179,7 +179,7 @@ impl Place for SlowPlace {
     }
 }
 
-/// Gives out such places, and counts how often one was asked to leave.
+/// Hands out such places, and counts how often one was asked to leave.
 struct SlowLock(Arc<AtomicUsize>);
 
 impl TryLock for SlowLock {
@@ -191,7 +191,7 @@ impl TryLock for SlowLock {
     }
 
     fn line_up(&self) -> Option<BoxedPlace<'_, (), io::Error>> {
-        // The other end is closed, so this one is readable all the time.
+        // The other end is closed, so this end is readable all the time.
         let (bell, _) = UnixStream::pair().unwrap();
         Some(Box::new(SlowPlace { bell, is_asked: false, left: Arc::clone(&self.0) }))
     }
@@ -215,7 +215,7 @@ fn a_single_attempt_is_given_time_for_an_answer() {
 }
 
 #[test]
-fn a_policy_that_heeds_no_wake_up_sleeps_its_delays_in_line() {
+fn a_policy_without_wake_ups_sleeps_its_delays_in_line() {
     let lock = SlowLock(Arc::default());
     let policy = RetryPolicy::fixed(Duration::from_millis(1)).to_builder();
     let policy = policy.max_attempts(3).wake_on_release(false).build().unwrap();
@@ -265,7 +265,7 @@ mod in_a_task {
             () = heart => {}
         }
         assert!(lock.keeper().asked > 0);
-        // The future was dropped, and with it the place.
+        // The future was dropped, and its place with it.
         assert!(lock.keeper().line.is_empty());
     }
 

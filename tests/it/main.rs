@@ -41,7 +41,7 @@ mod retry;
 mod retry_async;
 #[cfg(feature = "retry")]
 mod retry_policy;
-mod retry_rooms;
+mod retry_layers;
 #[cfg(feature = "serde")]
 mod retry_serde;
 #[cfg(feature = "tracing")]
@@ -49,7 +49,7 @@ mod retry_tracing;
 mod rogue;
 mod schedule;
 mod stale;
-mod support_rooms;
+mod support_layers;
 mod users;
 #[cfg(all(feature = "retry", target_os = "linux"))]
 mod wake;

@@ -1,4 +1,4 @@
-//! What `tests/filesystems.sh` asks of a file system that it has mounted, beside all the other tests.
+//! Tests that only `tests/filesystems.sh` runs, on a file system that it has mounted.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -17,7 +17,7 @@ fn given_dir(variable: &str) -> PathBuf {
 
 #[test]
 #[ignore = "tests/filesystems.sh gives it a directory"]
-fn a_lock_is_handed_over_and_the_time_that_takes_is_told() {
+fn a_lock_is_handed_over_and_the_time_is_printed() {
     let dir = tempfile::tempdir_in(test_dir()).unwrap();
     let lockfile = Lockfile::new(dir.path().join("test.pid")).unwrap();
     let mut times: Vec<Duration> = (0..15).map(|_| hand_over(&lockfile)).collect();
@@ -25,7 +25,7 @@ fn a_lock_is_handed_over_and_the_time_that_takes_is_told() {
     println!("HAND-OVER {:.2} ms", times[times.len() / 2].as_secs_f64() * 1000.0);
 }
 
-/// How long the lock is nobody's when an owner releases it while another thread waits for it.
+/// How long nobody has the lock when its owner releases it while another thread waits for it.
 fn hand_over(lockfile: &Lockfile) -> Duration {
     let guard = lockfile.try_lock().unwrap();
     let (sender, waiting) = mpsc::channel();
@@ -39,7 +39,7 @@ fn hand_over(lockfile: &Lockfile) -> Duration {
             acquired
         });
         waiting.recv().unwrap();
-        // Long enough to be asleep, as most are that wait.
+        // Long enough for the waiter to be asleep, as most waiters are.
         thread::sleep(Duration::from_millis(15));
         let released = Instant::now();
         guard.unlock().unwrap();
@@ -47,7 +47,7 @@ fn hand_over(lockfile: &Lockfile) -> Duration {
     })
 }
 
-/// Two ways to one directory that share no kernel lock: the pid is all that protects.
+/// Two mounts of one directory that share no kernel lock: only the pid protects.
 #[test]
 #[ignore = "tests/filesystems.sh gives it a mount and the directory behind it"]
 fn a_lock_taken_on_one_side_of_a_mount_is_refused_on_the_other() {
@@ -66,7 +66,7 @@ fn a_lock_taken_on_one_side_of_a_mount_is_refused_on_the_other() {
         owner.must("child unlock");
         owner.must("end_child");
 
-        // One that was killed is in nobody's way, though its file was made on the other side.
+        // A killed owner blocks nobody, even if its file was created on the other side.
         let mut owner = Peer::holding(one);
         owner.kill();
         lock_spinning(&Lockfile::new(other).unwrap()).unlock().unwrap();
@@ -84,11 +84,11 @@ fn assert_refused_by_pid(path: &Path, owner: u32) {
 }
 
 #[test]
-#[ignore = "tests/filesystems.sh gives it a directory with two in it, of which one holds 100,000 files"]
+#[ignore = "tests/filesystems.sh gives it two directories, and 100,000 files in one of them"]
 fn a_cycle_beside_a_hundred_thousand_files_costs_at_most_a_tenth_more() {
     let lockfiles = ["empty", "crowded"]
         .map(|dir| Lockfile::new(test_dir().join(dir).join("test.pid")).unwrap());
-    // The shortest of many rounds, taken by turns, is what it costs on a machine that does other things too.
+    // The shortest of many rounds, taken in turn, is the true cost on a machine that does other things, too.
     let mut shortest = [Duration::MAX; 2];
     for _ in 0..40 {
         for (lockfile, shortest) in lockfiles.iter().zip(&mut shortest) {

@@ -1,4 +1,4 @@
-//! What NFS does differently, played by hand: one system call is made to fail, or said to have failed.
+//! Behaviour of NFS, simulated: a system call is made to fail, or to report a failure although it succeeded.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -16,7 +16,7 @@ fn peer_elsewhere(sandbox: &Sandbox) -> Peer {
 }
 
 #[test]
-fn a_file_that_must_be_writable_for_its_kernel_lock_is_opened_so() {
+fn a_file_that_must_be_writable_for_its_kernel_lock_is_opened_for_writing() {
     for errno in [Errno::EBADF, Errno::EIO] {
         for held in [false, true] {
             let sandbox = Sandbox::new();
@@ -42,7 +42,7 @@ fn a_file_that_must_be_writable_for_its_kernel_lock_is_opened_so() {
 }
 
 #[test]
-fn a_link_that_went_through_is_ours_although_the_name_is_said_to_be_taken() {
+fn a_link_that_succeeded_is_ours_although_it_returned_eexist() {
     require_able!(UnnamedFiles);
     let sandbox = Sandbox::new();
     let mut traced =
@@ -59,7 +59,7 @@ fn a_link_that_went_through_is_ours_although_the_name_is_said_to_be_taken() {
 }
 
 #[test]
-fn a_creation_that_went_through_is_found_although_the_name_is_said_to_be_taken() {
+fn a_creation_that_succeeded_is_found_although_it_returned_eexist() {
     let sandbox = Sandbox::new();
     let mut traced = require_traced!(Traced::new(peer_elsewhere(&sandbox)));
     assert!(traced.run_to("try_lock", Call::creates_exclusively));
@@ -72,7 +72,7 @@ fn a_creation_that_went_through_is_found_although_the_name_is_said_to_be_taken()
 }
 
 #[test]
-fn an_interrupted_call_is_made_again() {
+fn an_interrupted_call_is_repeated() {
     for call in [libc::SYS_flock, libc::SYS_pread64] {
         let sandbox = Sandbox::new();
         sandbox.plant("junk");
@@ -83,7 +83,7 @@ fn an_interrupted_call_is_made_again() {
     }
 }
 
-/// NFS says ESTALE, 9p and sshfs say ENOENT.
+/// NFS returns ESTALE, 9p and sshfs return ENOENT.
 #[test]
 fn a_file_that_went_after_the_open_is_looked_for_again() {
     for errno in [Errno::ESTALE, Errno::ENOENT] {
@@ -129,7 +129,7 @@ fn a_created_file_that_went_before_its_kernel_lock_is_created_again() {
 }
 
 #[test]
-fn an_unlink_that_another_one_is_in_the_way_of_is_made_again() {
+fn an_unlink_that_is_busy_with_another_one_is_repeated() {
     let sandbox = Sandbox::new();
     sandbox.plant("junk");
     let mut traced =
@@ -138,7 +138,7 @@ fn an_unlink_that_another_one_is_in_the_way_of_is_made_again() {
     assert_eq!(traced.go_on().answer(), "ok");
 }
 
-/// A file that is mounted by itself, as into a container, says EBUSY of every unlink.
+/// A file that is itself a mount point, as in a container, returns EBUSY for every unlink.
 #[test]
 fn an_unlink_that_is_always_busy_is_a_permanent_error() {
     let sandbox = Sandbox::new();
@@ -159,7 +159,7 @@ fn a_file_whose_lease_is_being_revoked_is_looked_at_again() {
     assert_eq!(traced.go_on().answer(), "ok");
 }
 
-/// cifs, which turns flock(2) into a lock of its server's.
+/// cifs turns flock(2) into a lock at its server.
 #[test]
 fn a_kernel_lock_that_is_refused_by_eacces_is_busy() {
     let sandbox = Sandbox::new();
@@ -172,7 +172,7 @@ fn a_kernel_lock_that_is_refused_by_eacces_is_busy() {
     assert!(answer.contains(&owner.pid().to_string()), "{answer}");
 }
 
-/// cifs does not let others read what is locked, whether its mount shares the kernel lock or not (`nobrl`).
+/// cifs does not let others read a locked file, whether or not its mount shares the kernel lock (`nobrl`).
 #[test]
 fn an_opened_file_that_may_not_be_read_is_busy() {
     for held in [true, false] {
@@ -218,7 +218,7 @@ fn a_directory_whose_handle_is_stale_is_a_permanent_error() {
     assert!(answer.starts_with("Io { action: \"open\""), "{answer}");
 }
 
-/// mergerfs says so of a file that another process has removed and made anew.
+/// mergerfs returns this for a file that another process has removed and created again.
 #[test]
 fn a_file_that_goes_between_its_lookup_and_its_open_is_looked_for_again() {
     let sandbox = Sandbox::new();
@@ -229,7 +229,7 @@ fn a_file_that_goes_between_its_lookup_and_its_open_is_looked_for_again() {
 }
 
 #[test]
-fn an_interrupted_removal_is_made_again() {
+fn an_interrupted_removal_is_repeated() {
     let sandbox = Sandbox::new();
     let mut traced =
         require_traced!(Traced::before(Peer::holding(&sandbox.path()), "unlock", libc::SYS_unlink));
@@ -238,15 +238,15 @@ fn an_interrupted_removal_is_made_again() {
     sandbox.assert_free_and_clean();
 }
 
-/// FUSE and NFS interrupt any call, where others finish it.
+/// FUSE and NFS interrupt calls that other file systems finish.
 #[test]
-fn a_call_of_the_owner_that_is_interrupted_is_made_again() {
+fn an_interrupted_call_of_the_owner_is_repeated() {
     for command in ["verify", "unlock"] {
         for nth in 0..8 {
             let sandbox = Sandbox::new();
             let mut traced = require_traced!(Traced::new(Peer::holding(&sandbox.path())));
             let mut calls = 0..;
-            // What close(2) says is of no consequence (see faults), and getpid(2) asks no file system.
+            // An error of close(2) has no effect (see faults), and getpid(2) asks no file system.
             let is_asked = |call: i64| ![libc::SYS_close, libc::SYS_getpid].contains(&call);
             if traced.run_to(command, |next| is_asked(next.number) && calls.next() == Some(nth)) {
                 traced.fail(Errno::EINTR);

@@ -1,4 +1,4 @@
-//! What two papers say must be the same.
+//! Two documents must say the same.
 
 #[test]
 fn the_readme_and_the_crate_page_have_one_table_of_file_systems() {

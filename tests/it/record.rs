@@ -1,4 +1,4 @@
-//! What is in the file: exactly `PID\n` from us, and what counts as a pid from others.
+//! The content of the file: exactly `PID\n` from us, and what counts as a pid from others.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

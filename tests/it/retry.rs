@@ -28,7 +28,7 @@ fn denied() -> io::Error {
     io::ErrorKind::PermissionDenied.into()
 }
 
-/// A policy that tries again at once, as nearly as it can.
+/// A policy whose delays are as short as possible.
 fn hasty() -> RetryPolicy {
     RetryPolicy::fixed(Duration::from_nanos(1)).with_max_elapsed(None)
 }
@@ -69,7 +69,7 @@ fn a_free_lock_costs_the_system_calls_of_try_lock() {
     let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
     let mut calls_of = |command| {
         let mut calls = traced.calls(command);
-        // A system call only where the vDSO has no clock.
+        // It is a system call only where the vDSO has no clock.
         calls.retain(|&call| call != libc::SYS_clock_gettime);
         traced.calls("unlock");
         calls
@@ -216,7 +216,7 @@ fn a_deadline_of_zero_makes_one_attempt() {
 }
 
 #[test]
-fn a_lock_kept_elsewhere_is_waited_for_alike() {
+fn a_lock_kept_elsewhere_is_waited_for_in_the_same_way() {
     struct Elsewhere(Cell<u32>);
     #[derive(Debug)]
     struct NotYet;

@@ -1,4 +1,4 @@
-//! The async twin. Where a delay matters the clock is paused, and a policy of hours takes no time.
+//! The async wait. Tests of delays pause the clock, so that a policy of hours takes no time.
 
 use std::future::ready;
 use std::sync::mpsc;
@@ -17,7 +17,7 @@ mod tasks;
 
 const SECOND: Duration = Duration::from_secs(1);
 #[tokio::test(start_paused = true)]
-async fn attempts_are_made_to_the_second() {
+async fn attempts_are_made_exactly_when_they_are_due() {
     let started = Instant::now();
     let mut times = Vec::new();
     let policy = RetryPolicy::fixed(7 * SECOND).with_max_elapsed(10 * SECOND);
@@ -146,16 +146,16 @@ fn a_sleep_ends_as_soon_as_it_is_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_hook_hears_of_every_sleep_and_not_of_giving_up() {
-    let mut heard = Vec::new();
+async fn the_hook_is_called_before_every_sleep_and_not_on_giving_up() {
+    let mut seen = Vec::new();
     let policy = RetryPolicy::fixed(7 * SECOND).with_max_elapsed(10 * SECOND);
     policy
         .run()
-        .on_wait(|attempt| heard.push((attempt.number, attempt.elapsed, attempt.next_delay)))
+        .on_wait(|attempt| seen.push((attempt.number, attempt.elapsed, attempt.next_delay)))
         .call_async(|| ready(Err::<(), _>(would_block())))
         .await
         .unwrap_err();
-    assert_eq!(heard, [(1, Duration::ZERO, 7 * SECOND), (2, 7 * SECOND, 3 * SECOND)]);
+    assert_eq!(seen, [(1, Duration::ZERO, 7 * SECOND), (2, 7 * SECOND, 3 * SECOND)]);
 }
 
 #[tokio::test]

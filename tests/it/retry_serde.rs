@@ -58,7 +58,7 @@ fn a_daemon_waits_forever() {
 }
 
 #[test]
-fn every_jitter_has_its_word() {
+fn every_jitter_is_read_by_its_name() {
     for (word, jitter) in [("none", Jitter::None), ("equal", Jitter::Equal), ("full", Jitter::Full)]
     {
         let policy = RetryPolicy::builder().jitter(jitter).build().unwrap();
@@ -83,14 +83,14 @@ fn the_rules_are_those_of_the_builder() {
 }
 
 #[test]
-fn what_is_no_duration_is_refused() {
+fn a_text_that_is_no_duration_is_refused() {
     assert_refused("max_delay = 'soon'", "\"soon\" is not a duration: ");
     assert_refused("max_elapsed = 'never'", "\"never\" is not a duration: ");
     assert_refused("max_delay = 1000", "invalid type: integer");
 }
 
 #[test]
-fn what_was_written_is_read_back() {
+fn a_policy_that_was_written_is_read_back() {
     for policy in [
         RetryPolicy::default(),
         RetryPolicy::daemon(),
@@ -104,7 +104,7 @@ fn what_was_written_is_read_back() {
 }
 
 #[test]
-fn a_preset_says_what_a_missing_field_is() {
+fn a_preset_supplies_the_missing_fields() {
     assert_eq!(read("preset = 'daemon'").unwrap(), RetryPolicy::daemon());
     assert_eq!(read("preset = 'default'").unwrap(), RetryPolicy::default());
     let policy = RetryPolicy::daemon().to_builder().max_delay(Duration::from_secs(2));
@@ -120,7 +120,7 @@ fn an_error_names_its_field() {
         let text = format!("{field} = 'soon'");
         assert_refused(&text, &format!("{field}: \"soon\" is not a duration: "));
     }
-    // Elsewhere than in TOML, whose errors quote the line.
+    // Without TOML, whose errors quote the line.
     let value = toml::Table::from_iter([("max_delay".to_owned(), toml::Value::Integer(1000))]);
     let error = value.try_into::<RetryPolicy>().unwrap_err().to_string();
     assert!(error.contains("max_delay"), "{error}");

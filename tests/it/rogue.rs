@@ -1,4 +1,4 @@
-//! Somebody meddles with the file while we hold the lock: we find out, and touch nothing of theirs.
+//! Somebody changes the file while we hold the lock: we detect it, and leave their file alone.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn assert_rogue(sandbox: &Sandbox, result: Result<(), Error>) {
     }
 }
 
-/// What an outsider does, and what is in the file afterwards.
+/// An outsider's action, and the content of the file afterwards.
 type Meddling = (fn(&Sandbox), Option<&'static str>);
 
 const MEDDLING: [Meddling; 6] = [
@@ -82,7 +82,7 @@ fn adopt_after_meddling_reports_it_and_leaves_the_file() {
 }
 
 #[test]
-fn the_lock_of_whoever_took_it_after_an_rm_is_left_alone() {
+fn a_lock_that_another_process_took_after_an_rm_is_left_alone() {
     let sandbox = Sandbox::new();
     let guard = sandbox.lock();
     fs::remove_file(sandbox.path()).unwrap();

@@ -1,6 +1,6 @@
-//! Another process comes in at every point: never two owners, and no owner where there is none.
+//! Another process acts at every point: never two owners, and no owner is reported where there is none.
 //!
-//! One process is stopped before each of its system calls in turn, and this one does its worst there.
+//! One process is stopped before each of its system calls in turn, and this one does its worst then.
 
 use std::fs::File;
 
@@ -12,7 +12,7 @@ use crate::support::peer::Peer;
 use crate::support::sandbox::{Bystander, DEAD_PID, PUBLISHING, START, Sandbox, record_of};
 use crate::support::trace::{Traced, require_traced};
 
-/// Runs `test` with a peer stopped before each system call of `try_lock`: from each start, for each way
+/// Runs `test` with a peer stopped before each system call of `try_lock`: for each initial state, and each way
 /// of publishing.
 fn at_each_call_of_try_lock(test: impl Fn(&Sandbox, Traced, &str)) {
     for (start, plant) in START.iter().enumerate() {
@@ -33,7 +33,7 @@ fn at_each_call_of_try_lock(test: impl Fn(&Sandbox, Traced, &str)) {
 }
 
 #[test]
-fn of_two_that_try_at_once_exactly_one_gets_the_lock() {
+fn exactly_one_of_two_attempts_at_once_gets_the_lock() {
     at_each_call_of_try_lock(|sandbox, stopped, point| match sandbox.lockfile().try_lock() {
         Ok(guard) => {
             let mut peer = stopped.go_on();
@@ -55,7 +55,7 @@ fn of_two_that_try_at_once_exactly_one_gets_the_lock() {
 }
 
 #[test]
-fn an_owner_that_has_come_and_gone_in_between_is_in_nobodys_way() {
+fn an_owner_that_came_and_went_in_between_blocks_nobody() {
     at_each_call_of_try_lock(|sandbox, stopped, point| {
         if let Ok(guard) = sandbox.lockfile().try_lock() {
             guard.unlock().unwrap();
@@ -122,7 +122,7 @@ fn a_stale_file_that_was_replaced_before_its_removal_keeps_its_successor() {
     guard.verify().unwrap();
 }
 
-/// Has a peer that was told `fork_in_a_thread_when_told` do so, and waits until it has.
+/// Makes a peer that runs `fork_in_a_thread_when_told` fork, and waits until it has.
 fn fork_now(sandbox: &Sandbox) {
     File::options().write(true).open(sandbox.path().with_extension("tell")).unwrap();
     File::open(sandbox.path().with_extension("forked")).unwrap();
@@ -137,13 +137,13 @@ fn a_child_forked_in_the_middle_of_a_probe_keeps_no_kernel_lock() {
     let mut peer = Peer::at(&sandbox.path());
     peer.must("fork_in_a_thread_when_told");
     let mut traced = require_traced!(Traced::new(peer));
-    // It has the kernel lock of a file that it is about to find owned.
+    // It holds the kernel lock of a file that it will find owned.
     assert!(traced.run_to("try_lock", |call| call.number == libc::SYS_pread64));
     fork_now(&sandbox);
     let mut peer = traced.go_on();
     assert!(peer.answer().starts_with("Busy {"));
 
-    // The child lives on with a copy of the descriptor, and yet:
+    // The child still has a copy of the descriptor, and yet the lock is free:
     drop(bystander);
     sandbox.lock().unlock().unwrap();
 }
@@ -181,7 +181,7 @@ fn a_child_forked_in_the_middle_of_a_look_at_a_directory_keeps_no_kernel_lock_of
     File::open(sandbox.path()).unwrap().try_lock().unwrap();
 }
 
-/// Only the step from the proof to the removal is left to such a program's own race.
+/// A script can still race with us in the step between the proof and the removal, and only there.
 #[test]
 fn a_record_that_a_script_writes_before_the_proof_is_honoured() {
     let sandbox = Sandbox::new();

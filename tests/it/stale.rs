@@ -1,4 +1,4 @@
-//! Stale files are replaced at once; files of a live owner never.
+//! Stale files are replaced at once; a live owner's file never is.
 
 use std::fs;
 
@@ -45,7 +45,7 @@ fn a_file_of_a_dead_process_is_replaced_at_once() {
 }
 
 #[test]
-fn a_file_with_the_pid_of_a_live_process_is_busy_whoever_wrote_it() {
+fn a_file_with_the_pid_of_a_live_process_is_busy_even_if_another_wrote_it() {
     let sandbox = Sandbox::new();
     let bystander = Bystander::new();
     sandbox.plant(record_of(bystander.pid()));
@@ -140,7 +140,7 @@ fn a_process_whose_first_thread_has_ended_is_alive() {
 }
 
 /// A thread that calls execve(2) takes over the pid of the first one. A status that is read in that moment
-/// shows a zombie without threads: once in some thousand reads, so here it is played.
+/// shows a zombie without threads. That happens once in some thousand reads, so it is simulated here.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn an_owner_that_calls_execve_in_a_thread_is_alive() {
@@ -165,7 +165,7 @@ fn an_owner_that_calls_execve_in_a_thread_is_alive() {
 }
 
 #[test]
-fn the_id_of_a_mere_thread_is_no_process() {
+fn the_id_of_a_thread_is_no_process() {
     let sandbox = Sandbox::new();
     let mut peer = Peer::at(&sandbox.path());
     let thread: u32 = peer.ask("park_a_thread").parse().unwrap();
@@ -176,7 +176,7 @@ fn the_id_of_a_mere_thread_is_no_process() {
 }
 
 #[test]
-fn where_proc_tells_nothing_a_zombie_counts_as_alive() {
+fn where_proc_is_hidden_a_zombie_counts_as_alive() {
     require!(is_root(), "needs root, to hide /proc");
     let sandbox = Sandbox::new();
     let mut zombie = Peer::at(&sandbox.path());
@@ -189,13 +189,13 @@ fn where_proc_tells_nothing_a_zombie_counts_as_alive() {
 }
 
 #[test]
-fn a_proc_of_another_pid_namespace_robs_nobody() {
+fn a_proc_of_another_pid_namespace_robs_no_owner() {
     require!(is_root(), "needs root, to make a pid namespace");
     let sandbox = Sandbox::new();
     let mut outside = Peer::at(&sandbox.path());
-    // Out here this is the id of a thread, and so no owner.
+    // Outside, this is the id of a thread, and so no owner.
     let id: u32 = outside.ask("park_a_thread").parse().unwrap();
-    // In there it is a process, and /proc still tells of the thread.
+    // Inside, it is a process, and /proc still shows the thread.
     let mut inside = Peer::at(&sandbox.path());
     inside.must("enter_pid_namespace");
     inside.must(&format!("child fork_with_pid {id}"));

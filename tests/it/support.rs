@@ -1,4 +1,4 @@
-//! What the tests stand on. Nothing here imports a test.
+//! What the tests use. Nothing here imports a test.
 
 pub mod sandbox;
 

@@ -1,4 +1,4 @@
-//! Two users and one lock: each recipe of `Lockfile::mode`, and what goes wrong without.
+//! Two users and one lock: each recipe in the docs of `Lockfile::mode`, and the errors without it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -34,7 +34,7 @@ fn owner_of(path: &Path) -> u32 {
     fs::metadata(path).unwrap().uid()
 }
 
-/// One of the two after the other, most of them killed, and each gets the lock at once.
+/// The two users lock in turn, are killed most of the time, and get the lock at once each time.
 fn take_turns(sandbox: &Sandbox, mode: &str, turns: usize) {
     for turn in 0..turns {
         let user = [ALICE, BOB][turn % 2];
@@ -89,7 +89,7 @@ fn a_release_after_a_takeover_in_place_empties_the_file_and_is_no_error() {
         bob.must("try_lock");
         bob.must(release);
         assert_eq!((sandbox.record().as_str(), owner_of(&sandbox.path())), ("", ALICE));
-        // The next one need not be root, nor Alice.
+        // The next owner need not be root or Alice.
         peer_of(BOB, &sandbox.path(), "666").must("try_lock");
         let mut alice = peer_of(ALICE, &sandbox.path(), "666");
         alice.must("try_lock");
@@ -118,7 +118,7 @@ fn an_owner_in_place_keeps_all_others_out() {
     assert_eq!(sandbox.record(), "");
 }
 
-/// A sticky directory with what a killed owner of Alice's has left, and Bob stopped before a system call of
+/// A sticky directory with a file that a killed owner, Alice, has left, and Bob stopped before a system call of
 /// his attempt; `None` if he makes fewer calls.
 fn bob_stopped_in_a_takeover(nth: usize) -> Option<(Sandbox, Traced)> {
     let sandbox = shared(0o1777);
@@ -128,7 +128,7 @@ fn bob_stopped_in_a_takeover(nth: usize) -> Option<(Sandbox, Traced)> {
 }
 
 #[test]
-fn of_two_that_take_over_in_place_at_once_exactly_one_gets_the_lock() {
+fn exactly_one_of_two_takeovers_in_place_at_once_gets_the_lock() {
     require!(is_root(), "needs root, to become two users");
     require_able!(Users);
     drop(require_traced!(bob_stopped_in_a_takeover(0)));
@@ -205,7 +205,7 @@ fn a_file_made_for_a_user_in_a_directory_that_it_may_not_write_is_taken_over_in_
     assert_eq!(sandbox.record(), "");
 }
 
-/// The link makes it somebody's data, planted where a lock file is expected.
+/// The link may be somebody's data, planted where a lock file is expected.
 #[test]
 fn a_file_with_a_second_name_is_not_written() {
     require!(is_root(), "needs root, to become another user");

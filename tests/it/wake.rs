@@ -1,4 +1,4 @@
-//! News of a lock ends a sleep that would last until the test has failed.
+//! An event of a lock ends a sleep that would last until the test has failed.
 
 use std::fs::{self, File};
 use std::sync::mpsc;
@@ -20,24 +20,24 @@ mod apart;
 mod calls;
 mod costs;
 mod scarce;
-mod unrest;
+mod ceaseless;
 
 const MS: Duration = Duration::from_millis(1);
 
 type Hook<'a> = &'a mut dyn FnMut(&Attempt<'_>);
 type Wait = fn(&Lockfile, Hook) -> LockGuard;
 
-/// The sync wait and its async twin.
-const TWINS: &[Wait] = &[
+/// The sync wait and the async wait.
+const WAITS: &[Wait] = &[
     |lockfile, hook| long_wait(lockfile, hook),
     #[cfg(feature = "tokio")]
     |lockfile, hook| long_wait_async(lockfile, hook),
 ];
 
-/// Has `happen` happen just before the sleep, and when the sleep has begun, to both twins. What it returns
-/// lives on until the wait is over.
+/// Calls `happen` just before the sleep, and after it has begun, for both waits. Its result lives until the
+/// wait is over.
 fn assert_wakes<T, R>(begin: impl Fn(&Sandbox) -> T, happen: impl Fn(&Sandbox, T) -> R) {
-    for wait in TWINS {
+    for wait in WAITS {
         let sandbox = Sandbox::new();
         let (mut busy, mut rest) = (Some(begin(&sandbox)), None);
         let guard = wait(&sandbox.lockfile(), &mut |_| {
@@ -55,7 +55,7 @@ fn assert_wakes<T, R>(begin: impl Fn(&Sandbox) -> T, happen: impl Fn(&Sandbox, T
             let lockfile = sandbox.lockfile();
             let waiter = scope.spawn(move || {
                 wait(&lockfile, &mut |_| {
-                    // A second time if it was woken too soon; nobody listens then.
+                    // A second time if it was woken too soon; then nobody listens.
                     let _ = waits.send(gettid());
                 })
                 .unlock()
@@ -153,8 +153,8 @@ fn the_close_of_a_file_whose_record_names_nobody_ends_a_sleep() {
 }
 
 #[test]
-fn an_owner_that_took_another_ones_place_is_watched_in_its_turn() {
-    for wait in TWINS {
+fn a_new_owner_is_watched_in_place_of_the_old_one() {
+    for wait in WAITS {
         let sandbox = Sandbox::new();
         let mut first = Some(Peer::holding(&sandbox.path()));
         let mut second = None;
@@ -206,7 +206,7 @@ fn a_watched_sleep_ends_as_soon_as_it_is_cancelled() {
 
 #[cfg(feature = "tokio")]
 #[tokio::test(start_paused = true)]
-async fn news_that_is_there_is_heard_on_a_paused_clock() {
+async fn an_event_ends_a_sleep_on_a_paused_clock() {
     let sandbox = Sandbox::new();
     let mut held = Some(sandbox.lock());
     let mut attempts = 0;

@@ -1,4 +1,4 @@
-//! What must hold, and the run that finds out.
+//! The properties that must hold, and the run that checks them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -11,18 +11,18 @@ use crate::step::Next;
 use crate::tell::tell;
 use crate::world::{DATA, Life, PIDS, PROCESSES, ProcessId, Sins, World};
 
-pub(crate) const EXCLUSION: &str = "nobody owns the lock together with another";
+pub(crate) const EXCLUSION: &str = "there is never more than one owner";
 pub(crate) const RELEASE: &str = "a release touches only its own file";
 pub(crate) const STALE_REMOVAL: &str =
     "a stale removal or a write hits no live owner and no live candidate";
-pub(crate) const TRUE_BUSY: &str = "Busy is said only of a lock that somebody has";
+pub(crate) const TRUE_BUSY: &str = "Busy is returned only for a lock that somebody has";
 pub(crate) const LEFTOVERS: &str = "a leftover of ours with a stamp is never Busy";
 pub(crate) const DATA_STAYS: &str = "nobody's data is removed or written";
 pub(crate) const NAMED_LOCKS: &str = "no kernel lock on a named file outlives its use";
 pub(crate) const RECOVERY: &str = "once all holders are dead a fresh process acquires";
 pub(crate) const ACQUISITION: &str = "somebody acquires";
 
-/// The rules, with the properties that a run looks at.
+/// The rules of a run, with the properties that it checks.
 pub(crate) struct Game {
     pub(crate) rules: Rules,
     only: Option<&'static str>,
@@ -80,8 +80,8 @@ impl Model for Game {
         ];
         let is_wanted = |property: &Property<Game>| match self.only {
             Some(only) => property.name == only,
-            // After an outsider's rm nobody can keep two from owning. And where a removed file has a link
-            // count a probe of it is taken for one of the lock: tests of their own show that.
+            // After an outsider's rm nothing can prevent two owners. And if a removed file keeps its link
+            // count, an attempt's kernel lock on it is taken for a lock on the path. Separate tests show both.
             None => match property.name {
                 EXCLUSION => self.rules.rm == Rm::Never,
                 TRUE_BUSY => {
@@ -96,7 +96,7 @@ impl Model for Game {
 }
 
 impl Rules {
-    /// The world after every process has died, with the zombies that nobody reaps.
+    /// The world after every process has died, with unreaped zombies.
     fn aftermath(&self, world: &World, are_reaped: bool) -> World {
         let mut world = world.clone();
         for process in 0..PROCESSES {
@@ -105,7 +105,7 @@ impl Rules {
             }
         }
         for pid in 1..=self.pids {
-            // Where the kernel lock alone decides, or a stamp, no living stranger may be in the way.
+            // If the kernel lock alone decides, or a stamp, even a living stranger must not be in the way.
             let stays = match world.life(pid) {
                 Life::Zombie => !are_reaped,
                 Life::Stranger => {
@@ -122,7 +122,7 @@ impl Rules {
         world
     }
 
-    /// Each process and each pid that a fresh one could get, one that was never seen before among them.
+    /// Each process, and each pid that a new process could get, including one that was never used.
     fn a_fresh_process_acquires(&self, aftermath: &World) -> bool {
         let free = |pid: &u8| aftermath.life(*pid) == Life::Free;
         let all = (0..self.ours).all(|process| {
@@ -153,7 +153,7 @@ impl Rules {
         game.checker().threads(threads).finish_when(until).spawn_bfs().join()
     }
 
-    /// Visits every state and returns their number; panics with the trace of a violation.
+    /// Visits every state and returns their number; panics with the trace if a property is violated.
     pub(crate) fn assert_clean(self) -> usize {
         let checker = self.checker(None, 2);
         let found = checker.discoveries();

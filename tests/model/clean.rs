@@ -1,4 +1,4 @@
-//! The protocol as it is: every state is visited, and none is bad.
+//! The protocol as it is: the checker visits every state, and none is bad.
 
 use crate::setup::{Fork, Publish, Rm, Rules, Start};
 use crate::world::FileSystem;
@@ -37,7 +37,7 @@ fn a_pid_only_owner_keeps_the_lock_while_it_lives() {
 }
 
 #[test]
-fn the_kernel_lock_only_is_enough_among_ours_and_no_recycled_pid_is_in_its_way() {
+fn the_kernel_lock_alone_is_enough_among_ours_and_no_recycled_pid_blocks_it() {
     let rules = Rules { kernel_lock_only: true, strangers: true, ..processes(2) };
     assert_eq!(rules.assert_clean(), 2418);
 }
@@ -67,13 +67,13 @@ fn an_outsiders_rm_makes_no_release_remove_the_file_of_another() {
 }
 
 #[test]
-fn numbers_that_are_used_again_mislead_nobody() {
+fn reused_inode_numbers_mislead_nobody() {
     let rules = on(FileSystem::NumbersUsedAgain, processes(2));
     assert_eq!(rules.assert_clean(), 9644);
 }
 
 #[test]
-fn numbers_that_are_used_again_mislead_no_release_after_an_rm() {
+fn reused_inode_numbers_mislead_no_release_after_an_rm() {
     let rules = Rules {
         rm: Rm::NotBetweenCheckAndUnlink,
         ..on(FileSystem::NumbersUsedAgain, processes(2))
@@ -165,8 +165,8 @@ fn a_script_is_honoured_on_a_file_system_without_stamps() {
     assert_eq!(rules.assert_clean(), 948);
 }
 
-// The large ones, not all of them seconds in release:
-// `cargo test --release --test model -- --ignored --test-threads 1`.
+// The larger runs; not all of them take only seconds in a release build: `cargo test --release --test model --
+// --ignored --test-threads 1`.
 
 #[test]
 #[ignore = "a larger run: seconds in release, a minute in debug"]

@@ -1,4 +1,4 @@
-//! What no code of ours can prevent, or does not: the traces are the docs' evidence.
+//! What our code cannot prevent, or does not: the traces are the evidence for the docs.
 
 use crate::check::{EXCLUSION, RELEASE, STALE_REMOVAL, TRUE_BUSY};
 use crate::rules::Event;
@@ -27,21 +27,21 @@ fn an_rm_between_check_and_unlink_makes_a_stale_removal_hit_an_owner() {
     assert_eq!(rules.assert_breaks(STALE_REMOVAL).len(), 14);
 }
 
-/// The link count of a removed file is then not zero.
+/// The link count of such a removed file is not zero.
 #[test]
-fn a_second_name_makes_a_probe_say_busy_of_a_lock_that_nobody_has() {
+fn a_second_name_makes_an_attempt_report_a_false_busy() {
     let rules = Rules { starts: &[Start::Planted], ..processes(2) };
     assert_eq!(rules.assert_breaks(TRUE_BUSY).len(), 14);
 }
 
 #[test]
-fn a_removed_file_that_keeps_its_link_count_makes_a_probe_say_busy_of_a_lock_that_nobody_has() {
+fn a_removed_file_that_keeps_its_link_count_makes_an_attempt_report_a_false_busy() {
     let rules = on(FileSystem::NumbersUsedAgain, processes(2));
     assert_eq!(rules.assert_breaks(TRUE_BUSY).len(), 13);
 }
 
 #[test]
-fn an_nfs_server_whose_clock_has_not_moved_on_makes_two_owners() {
+fn an_nfs_server_whose_clock_has_not_advanced_makes_two_owners() {
     let rules = on(FileSystem::CoarseClock, processes(2));
     assert_eq!(rules.assert_breaks(EXCLUSION).len(), 28);
 }
@@ -57,7 +57,7 @@ fn two_mounts_that_share_no_kernel_lock_make_two_owners_of_a_stale_file() {
     assert_eq!(rules.assert_breaks(EXCLUSION).len(), 29);
 }
 
-/// Through FUSE a file is published the exclusive way: who has looked while it was empty takes it for stale.
+/// Through FUSE a file is created exclusively: a process that looks at it while it is empty takes it for stale.
 #[test]
 fn two_mounts_that_share_no_kernel_lock_make_two_owners_of_a_file_without_a_record() {
     let rules = Rules {
@@ -84,7 +84,7 @@ fn the_seeds_three_processes_own_a_lock_together_from_no_file_without_a_crash() 
 }
 
 #[test]
-fn one_of_ours_and_one_of_the_seeds_own_a_stale_lock_together_without_a_crash() {
+fn our_process_and_a_seeds_process_own_a_stale_lock_together_without_a_crash() {
     let rules = seeds(1, 1, LONG_STALE);
     assert_eq!(rules.assert_breaks(EXCLUSION).len(), 23);
 }

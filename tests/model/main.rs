@@ -1,22 +1,22 @@
-//! A model of the lock, every interleaving of which is tried.
+//! A model of the lock; a checker tries every interleaving.
 //!
 //! # How to read this
 //!
-//! `world.rs` is the machine: a call on it is one system call and one atomic step;
-//! `world/file_system.rs` says what each kind of file system tells. `ours.rs` is the protocol, a
-//! function a call, under the step numbers of `Lockfile::try_lock` (`step.rs` has their names). A
-//! change to one changes the other. `script.rs` is a program that knows only the record, `seed.rs` the
-//! Go package's algorithm. `rules.rs` says what may happen between any two steps (kill, fork, a
-//! recycled pid, …), `setup.rs` what a run is made of, `promise.rs` who owns and what a script is
-//! promised, `check.rs` what must hold. Then the runs: `clean.rs` is the protocol as it is, with the
-//! number of states; `mutants.rs` does one step wrong; `limits.rs` shows what the docs warn of.
+//! `world.rs` is the machine: a call on it is one system call and one atomic step; `world/file_system.rs`
+//! describes each kind of file system. `ours.rs` is the protocol, one function a call, with the step numbers of
+//! `Lockfile::try_lock` (`step.rs` names them). When one changes, change the other. `script.rs` is a program
+//! that knows only the record, `seed.rs` the Go package's algorithm. `rules.rs` says what may happen between
+//! any two steps (kill, fork, a recycled pid, …), `setup.rs` describes a run, `promise.rs` says who owns the
+//! lock and what a script may rely on, and `check.rs` has the properties. Then the runs: `clean.rs` is the
+//! protocol as it is, with the number of states; `mutants.rs` gets one step wrong; `limits.rs` shows what the
+//! docs warn about.
 //!
 //! `cargo test --test model limits -- --nocapture` prints the traces.
 //!
-//! Left out: errors of system calls other than those of the directory's and the kernel lock's rules, a
-//! reply that NFS loses, a file that may not be opened, and the bound of 16 looks (here a process looks
-//! as often as it likes). That a fresh process acquires is checked by letting one run alone from the
-//! aftermath of every state: stateright's `eventually` does not see cycles, and here all is cycles.
+//! The model leaves out: errors of system calls other than those of the directory's permissions and the kernel
+//! lock, a reply that NFS loses, a file that may not be opened, and the bound of 16 looks (here a process looks
+//! as often as it likes). To check that a new process acquires, one runs alone from the aftermath of every
+//! state: stateright's `eventually` does not see cycles, and everything here is a cycle.
 
 mod world;
 mod step;
@@ -41,7 +41,7 @@ const LONG_STALE: &[Start] = &[Start::LongStale];
 const ANY: &[Start] = &[Start::Absent, Start::Stale, Start::Blank];
 const PID_ONLY_OWNER: &[Start] = &[Start::PidOnlyOwner];
 
-/// As many processes as pids: every pid is recycled all the time.
+/// As many pids as processes: every pid is recycled all the time.
 fn processes(ours: u8) -> Rules {
     Rules {
         ours: ours.into(),
@@ -65,7 +65,7 @@ fn processes(ours: u8) -> Rules {
     }
 }
 
-/// Further pids beside those of the processes, with all that can become of a pid.
+/// More pids than processes, in all states that a pid can have.
 fn with_zombies_and_strangers(rules: Rules) -> Rules {
     Rules { pids: rules.pids + 1, zombies: true, strangers: true, ..rules }
 }

@@ -1,4 +1,4 @@
-//! The protocol with one slip: each is found, by one of the shortest traces there are.
+//! The protocol with one mistake: the checker finds each, by one of the shortest traces.
 
 use crate::check::{
     DATA_STAYS, EXCLUSION, LEFTOVERS, NAMED_LOCKS, RECOVERY, RELEASE, STALE_REMOVAL, TRUE_BUSY,
@@ -15,14 +15,14 @@ fn a_stale_removal_without_the_proof_makes_two_owners() {
 }
 
 #[test]
-fn the_number_alone_makes_two_owners_where_numbers_are_used_again() {
+fn the_number_alone_makes_two_owners_where_numbers_are_reused() {
     let rules = on(FileSystem::NumbersUsedAgain, processes(2));
     let trace = but(Mutant::NumberAlone, rules).assert_breaks(EXCLUSION);
     assert_eq!(trace.len(), 22);
 }
 
 #[test]
-fn the_kernels_word_alone_makes_two_owners_on_two_clients() {
+fn the_kernels_name_alone_makes_two_owners_on_two_clients() {
     let rules = on(FileSystem::TwoClients, processes(2));
     let trace = but(Mutant::KernelsWordAlone, rules).assert_breaks(EXCLUSION);
     assert_eq!(trace.len(), 22);
@@ -36,7 +36,7 @@ fn a_silly_rename_taken_for_the_name_makes_two_owners() {
 }
 
 #[test]
-fn no_check_after_the_exclusive_creation_makes_two_owners() {
+fn an_exclusive_creation_without_a_check_makes_two_owners() {
     let rules = Rules { publish: Publish::Exclusive, ..processes(2) };
     let trace = but(Mutant::NoCheckAfterCreation, rules).assert_breaks(EXCLUSION);
     assert_eq!(trace.len(), 23);
@@ -101,14 +101,14 @@ fn zombies_that_count_as_alive_leave_the_lock_stuck() {
 }
 
 #[test]
-fn the_own_pid_honoured_in_a_leftover_leaves_the_lock_stuck() {
+fn ones_own_pid_honoured_in_a_leftover_leaves_the_lock_stuck() {
     let rules = Rules { starts: ABSENT, ..on(FileSystem::NumbersUsedAgain, processes(1)) };
     let trace = but(Mutant::OwnPidHonoured, rules).assert_breaks(RECOVERY);
     assert_eq!(trace.len(), 6);
 }
 
 #[test]
-fn a_refused_kernel_lock_without_the_link_count_says_busy_of_a_lock_that_nobody_has() {
+fn a_refused_kernel_lock_without_the_link_count_reports_a_false_busy() {
     let rules = processes(2);
     let trace = but(Mutant::RefusedMeansBusy, rules).assert_breaks(TRUE_BUSY);
     assert_eq!(trace.len(), 10);
@@ -136,7 +136,7 @@ fn a_release_that_does_not_look_at_the_path_removes_the_file_of_another() {
 }
 
 #[test]
-fn a_release_by_number_alone_removes_the_file_of_another_where_numbers_are_used_again() {
+fn a_release_by_number_alone_removes_another_file_where_numbers_are_reused() {
     let rules = Rules {
         rm: Rm::NotBetweenCheckAndUnlink,
         ..on(FileSystem::NumbersUsedAgain, processes(2))

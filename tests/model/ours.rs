@@ -1,7 +1,7 @@
 //! Our protocol, call by call: `try_lock` (steps 1 to 4 of src/lockfile.rs), release, and adopt.
 //!
-//! A call that nothing outside the thread can see or change shares a step with its neighbour: close
-//! after an explicit unlock, and all that is done to a file without a name.
+//! A call whose effect no other thread can see or disturb shares a step with its neighbour: close after an
+//! explicit unlock, and everything done to a file without a name.
 
 mod look;
 mod proof;
@@ -12,7 +12,7 @@ use crate::setup::Rules;
 use crate::step::Next;
 use crate::world::{Aim, IDLE, ProcessId, Thread, World};
 
-/// One thread of ours makes its next call; `None` if it has to wait.
+/// Makes the next call of one of our threads; `None` if the thread must wait.
 pub(crate) fn step(rules: &Rules, world: &mut World, id: usize) -> Option<()> {
     let mut thread = world.threads[id];
     let process = rules.process_of(id);
@@ -97,7 +97,7 @@ impl Call<'_> {
 }
 
 impl Aim {
-    /// What a file is for once the path is proven to name it.
+    /// What a file is used for once the path is proven to name it.
     fn once_proven(self) -> Next {
         match self {
             Aim::Remove => Next::UnlinkStale,

@@ -1,12 +1,12 @@
-//! Who owns, and what a program that knows only the record is promised.
+//! Who owns the lock, and the promise to a program that knows only the record.
 //!
-//! Such a program reads the file, asks whether the pid in it is alive, and if not writes its own pid
-//! into the same file. Between its look and its write anything may happen, and we can't prevent that it
-//! overwrites a live owner's record: that is its fault and counts against nobody. The promise is this.
-//! **As soon as its record stands complete under the path, and no process of ours is past its fstat of
-//! that file (on the way to take it, owning it, or on the way to release it), the program owns the lock
-//! until it ends, removes the file, or another such program overwrites the record.** Past the fstat is
-//! past the last call that could have told. Where the kernel lock alone decides nothing is promised.
+//! Such a program reads the file, checks whether its pid is alive, and if not writes its own pid into the same
+//! file. Anything may happen between its check and its write, so it may overwrite a live owner's record. That
+//! is its own fault, and counts against nobody. The promise is: **the program owns the lock as soon as its
+//! complete record is under the path and no process of ours is past its fstat of that file (about to take it,
+//! owning it, or about to release it), until it ends, removes the file, or another such program overwrites the
+//! record.** After the fstat, no further call could notice the program. With the kernel lock alone, nothing is
+//! promised.
 
 use crate::setup::Rules;
 use crate::step::Next;
@@ -24,7 +24,7 @@ impl Rules {
         world.threads.iter().filter(owns).count() + pid_only.count()
     }
 
-    /// Gives the lock to the scripts that the promise gives it to.
+    /// Makes owners of the scripts to which the promise gives the lock.
     pub(crate) fn keep_the_promise(&self, world: &mut World) {
         for id in 0..THREADS {
             let thread = world.threads[id];
@@ -39,7 +39,7 @@ impl Rules {
     }
 }
 
-/// Past its fstat of the file that the path names.
+/// Whether the thread is past its fstat of the file that the path names.
 fn has_begun(world: &World, thread: Thread) -> bool {
     let is_before = matches!(
         thread.next,
@@ -65,7 +65,7 @@ fn has_a_pid_only_owner(world: &World) -> bool {
     })
 }
 
-/// `file` is what the one who has removed the path's name meant to remove.
+/// `file` is the file that the remover of the name meant to remove.
 pub(crate) fn note_a_removal(before: &World, file: FileId, sins: &mut Sins) {
     let is_in_use = if before.is_at_path(file) {
         before.is_locked_by_another(file)

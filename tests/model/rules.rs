@@ -45,7 +45,7 @@ impl Rules {
         self.is_seed(process) || self.is_script(process)
     }
 
-    /// A fork copies one thread only, and the seed has one.
+    /// A fork copies only one thread, and the seed has one thread.
     fn threads_of(&self, process: ProcessId) -> Range<usize> {
         let first = process * self.threads;
         first..first + if process < self.ours { self.threads } else { 1 }
@@ -119,7 +119,7 @@ impl Rules {
     }
 
     fn is_removable(&self, world: &World) -> bool {
-        // On a local file system the last look at the path is all of the check.
+        // On a local file system the last look at the path is the whole check.
         let is_between = |next| match next {
             Next::UnlinkStale | Next::UnlinkOwn => true,
             Next::ProveDirectory | Next::ProvePath => self.file_system != FileSystem::Local,
@@ -177,7 +177,7 @@ impl Rules {
         events.extend(mounts.filter(|&mount| world.is_cached(mount)).map(Event::CacheExpires));
     }
 
-    /// `None` if the thread has to wait.
+    /// `None` if the thread must wait.
     pub(crate) fn happen(&self, world: &mut World, event: Event) -> Option<()> {
         match event {
             Event::Step(thread) => self.step(world, thread)?,

@@ -1,7 +1,7 @@
-//! The algorithm of the Go package nightlyone/lockfile, as its source at bf01bef does it.
+//! The algorithm of the Go package nightlyone/lockfile, from its source at bf01bef.
 //!
-//! A temporary with the own pid, hard-linked to the path; if another file is there, the pid in it
-//! decides, and a file that was judged stale is removed by its name. No kernel lock anywhere.
+//! It hard-links a temporary file with its own pid to the path. If another file is there, it judges the pid in
+//! it, and removes a stale file by its name. It takes no kernel lock.
 
 use crate::setup::Rules;
 use crate::step::Next;
@@ -12,7 +12,7 @@ pub(crate) fn step(rules: &Rules, world: &mut World, id: usize) -> Option<()> {
     let pid = world.processes[process]?;
     let mut thread = world.threads[id];
     match thread.next {
-        // `ioutil.TempFile` and the write; nobody looks at the temporary's name.
+        // `ioutil.TempFile` and the write; nobody looks at the temporary file's name.
         Next::Begin => {
             let file = world.create_unnamed(process);
             world.write(file, pid);
@@ -59,7 +59,7 @@ pub(crate) fn step(rules: &Rules, world: &mut World, id: usize) -> Option<()> {
                 thread = IDLE;
             }
         }
-        // `os.Remove`, then from the start; a second temporary would be like the first.
+        // `os.Remove`, then from the start; a second temporary file would be like the first.
         Next::SeedRemove => {
             world.unlink(process);
             thread.next = Next::SeedLink;

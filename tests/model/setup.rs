@@ -1,8 +1,8 @@
-//! What a run is made of.
+//! The parameters of a run.
 
 use crate::world::{FileSystem, Pid};
 
-/// A plausible slip in the implementation, or in its use.
+/// A plausible mistake in the implementation, or in its use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mutant {
     NoProof,
@@ -59,23 +59,20 @@ pub(crate) enum Start {
     Absent,
     /// The record names pid 1, and no such process runs.
     Stale,
-    /// The record names a pid that nobody gets again.
+    /// The record names a pid that no process gets again.
     LongStale,
     Blank,
     /// Content that can't be a lock file.
     Data,
-    /// A stale lock file of the second user that is also somebody's file under another name.
+    /// A stale lock file of the second user that is also somebody's file, under another name.
     Planted,
     /// A pid-only peer with pid 1 owns the lock.
     PidOnlyOwner,
 }
 
-/// Who takes part, and what may happen to them.
+/// The processes of a run, and what may happen to them.
 #[derive(Clone, Copy)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "switches that have nothing to do with each other"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub(crate) struct Rules {
     pub(crate) ours: usize,
     /// Processes that run the seed's algorithm.
@@ -83,20 +80,20 @@ pub(crate) struct Rules {
     /// Programs that know only the record and write in place.
     pub(crate) scripts: usize,
     pub(crate) scripts_truncate: bool,
-    /// Children that may exist at a time.
+    /// The number of children that may exist at a time.
     pub(crate) children: usize,
-    /// Of each process of ours.
+    /// The threads of each process of ours.
     pub(crate) threads: usize,
     pub(crate) pids: Pid,
     pub(crate) starts: &'static [Start],
     pub(crate) crashes: bool,
     pub(crate) zombies: bool,
-    /// Processes that have nothing to do with the lock take free pids.
+    /// Unrelated processes take free pids.
     pub(crate) strangers: bool,
     pub(crate) rm: Rm,
     pub(crate) fork: Fork,
     pub(crate) file_system: FileSystem,
-    /// Two users, turn by turn, in a sticky directory: neither may remove a file of the other's.
+    /// Two users, by turns, in a sticky directory: neither may remove the other's file.
     pub(crate) sticky: bool,
     pub(crate) publish: Publish,
     pub(crate) kernel_lock_only: bool,

@@ -1,4 +1,4 @@
-//! The calls a thread can be about to make, under the step numbers of `Lockfile::try_lock`.
+//! The next calls that a thread can make, with the step numbers of `Lockfile::try_lock`.
 
 macro_rules! steps {
     ($($name:ident = $label:literal,)*) => {

@@ -1,7 +1,7 @@
 //! The machine: names in one directory, inodes, open files with their kernel locks, and pids.
 //!
-//! A method of `World` is one system call. Numbers of inodes and open files are given anew after every
-//! step: they say which file it is, and are not what `fstat` calls an inode number.
+//! A method of `World` is one system call. Numbers of inodes and open files are assigned anew after every step:
+//! they identify a file here, and are not what `fstat` calls an inode number.
 
 mod file_system;
 mod files;
@@ -30,29 +30,29 @@ pub(crate) const PIDS: usize = 5;
 pub(crate) const PROCESSES: usize = 4;
 pub(crate) const THREADS: usize = 6;
 
-/// What `kill(pid, 0)` and /proc tell about a pid.
+/// What `kill(pid, 0)` and /proc show about a pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Life {
     Free,
-    /// A process of ours, a script or one of the seed's.
+    /// A process of ours, a script or a process that runs the seed's algorithm.
     Playing,
-    /// A process that has nothing to do with the lock, or one on its way out.
+    /// An unrelated process, or a process about to exit.
     Stranger,
-    /// A pid-only peer that owned the lock before the first step.
+    /// A pid-only peer that has owned the lock from the start.
     PidOnlyOwner,
-    /// Ended and not yet reaped. The id of a mere thread is judged alike.
+    /// Ended and not yet reaped. The id of a thread is judged in the same way.
     Zombie,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Inode {
     pub(crate) record: Pid,
-    /// The pid that the stamp is for, or 0.
+    /// The pid of the stamp, or 0.
     pub(crate) stamp: Pid,
     user: u8,
-    /// A bit for each mount that took its name away.
+    /// A bit for each mount that removed its name.
     removed_through: u8,
-    /// No program sees this: the last who wrote was an owner of ours, where stamps are given.
+    /// Invisible to programs: the last writer was an owner of ours, where stamps are given.
     pub(crate) is_ours: bool,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct OpenFile {
     locked: bool,
     /// A bit for each process that has a copy.
     holders: u8,
-    /// Killed while it used the file: a forked child's copy may outlive it.
+    /// A process was killed while it used the file: a forked child's copy may outlive it.
     user_was_killed: bool,
 }
 
@@ -72,14 +72,14 @@ pub(crate) struct OpenFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Aim {
     Remove,
-    /// In place: the directory lets nobody remove it.
+    /// In place: nobody may remove the file from the directory.
     TakeOver,
     Publish,
     Release,
     Adopt,
 }
 
-/// A thread and what it remembers between two calls.
+/// A thread, and its memory between two calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Thread {
     pub(crate) next: Next,
@@ -94,7 +94,7 @@ pub(crate) struct Thread {
 pub(crate) const IDLE: Thread =
     Thread { next: Next::Begin, file: None, aim: Aim::Remove, pid: 0, stamp: 0 };
 
-/// What must never happen, noticed at the call that does it.
+/// What must never happen, recorded at the call that does it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each property")]
 pub(crate) struct Sins {
@@ -108,11 +108,11 @@ pub(crate) struct Sins {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
     pub(crate) file_system: FileSystem,
-    /// A sticky directory: nobody removes the file of another user.
+    /// A sticky directory: nobody may remove another user's file.
     is_sticky: bool,
     /// The path, and a second name that somebody may have given to its file.
     names: [Option<u8>; NAMES],
-    /// What a mount takes the path to name, without asking.
+    /// The file that a mount believes the path to name, without asking.
     cached: [Option<u8>; MOUNTS],
     inodes: [Option<Inode>; INODES],
     files: [Option<OpenFile>; FILES],
@@ -142,7 +142,7 @@ impl World {
         self.pids[usize::from(pid) - 1]
     }
 
-    /// Of any record.
+    /// Whether `record` names a pid-only owner.
     pub(crate) fn is_pid_only_owner(&self, record: Pid) -> bool {
         let index = usize::from(record.wrapping_sub(1));
         self.pids.get(index) == Some(&Life::PidOnlyOwner)
@@ -186,7 +186,7 @@ impl World {
         small(process % if self.is_sticky { 2 } else { 1 })
     }
 
-    /// No name stands on an inode that is kernel-locked for nobody's sake.
+    /// No named inode is kernel-locked without an owner or an attempt.
     pub(crate) fn every_named_lock_has_a_user(&self) -> bool {
         let named = |file: &OpenFile| self.names.contains(&Some(file.inode));
         let used = |id| self.threads.iter().any(|thread| thread.file == Some(small(id)));
@@ -194,7 +194,7 @@ impl World {
         open.all(|(id, file)| !file.locked || !named(&file) || file.user_was_killed || used(id))
     }
 
-    /// For a trace: what the path names now.
+    /// What the path names now, for a trace.
     pub(crate) fn describe_lock_file(&self) -> String {
         let Some(inode) = self.at_path() else { return "no lock file".to_owned() };
         let record = match inode.record {

@@ -10,14 +10,15 @@ use tempfile::TempDir;
 const LOCK_VARIABLE: &str = "PIDLOCKFILE_ARENA_LOCK";
 const LOCAL_VARIABLE: &str = "PIDLOCKFILE_ARENA_LOCAL";
 
-/// Two directories: one on the file system under test, and one that is surely on a local one.
+/// Two directories: one on the file system under test, and one that is certainly on a local one.
 pub struct Arena {
     pub dir: PathBuf,
     local: PathBuf,
 }
 
 impl Arena {
-    /// An arena with a lock in a new directory inside `dir`, and what must live as long as the arena is used.
+    /// An arena with a lock in a new directory inside `dir`, and the directories, which must live as long as
+    /// the arena is used.
     pub fn prepare(dir: &Path) -> (Arena, [TempDir; 2]) {
         let dirs = [tempfile::tempdir_in(dir).unwrap(), tempfile::tempdir().unwrap()];
         let [dir, local] = dirs.each_ref().map(|dir| dir.path().to_owned());
@@ -38,7 +39,7 @@ impl Arena {
         [(LOCK_VARIABLE, &self.dir), (LOCAL_VARIABLE, &self.local)]
     }
 
-    /// The lock has a directory to itself, so that nothing left there goes unseen.
+    /// The lock has its own directory, so that nothing left there goes unnoticed.
     pub fn lock_dir(&self) -> PathBuf {
         self.dir.join("lock")
     }
@@ -47,7 +48,7 @@ impl Arena {
         self.lock_dir().join("test.pid")
     }
 
-    /// The file with the witness, a record lock, and in it the count.
+    /// The file with the witness, a record lock, and the count in it.
     pub fn witness(&self) -> PathBuf {
         self.local.join("witness")
     }

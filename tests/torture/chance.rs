@@ -1,4 +1,4 @@
-//! Chance, which decides whom a fight meets and where.
+//! Random numbers, which decide which worker a fight harms, and when.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 

@@ -1,4 +1,4 @@
-//! The fight itself: starts the workers, does them harm, and sees whether they go on.
+//! The fight itself: starts the workers, harms them, and checks that they go on.
 
 mod heirs;
 mod plant;
@@ -24,15 +24,15 @@ use crate::verdict::Verdict;
 use crate::witness::count_in;
 use crate::worker::{self, Rounds, Rules};
 
-/// More than there are processors on most machines that run this, so that they are interrupted anywhere.
+/// More than most machines have processors, so that workers are interrupted anywhere.
 pub const WORKERS: usize = 6;
 
-/// No step of the protocol waits, and no worker is stopped for longer than a few milliseconds: what is
-/// seen is milliseconds. A lock that is stuck stays so for ever. In between lies what a loaded machine
-/// may need to run a process at all.
+/// No step of the protocol waits, and a worker is stopped for a few milliseconds at most, so a normal gap is
+/// milliseconds. A stuck lock stays stuck for ever. The bound is in between: a loaded machine may take long to
+/// run a process at all.
 pub const LONGEST_GAP: Duration = Duration::from_secs(10);
 
-/// How a fight is fought.
+/// The conditions of a fight.
 #[derive(Clone, Copy)]
 pub struct Terms {
     pub rules: Rules,
@@ -40,7 +40,7 @@ pub struct Terms {
     pub heir: Heir,
 }
 
-/// Runs a fight in a directory of its own inside `dir`, and expects that nobody overlapped.
+/// Runs a fight in a new directory inside `dir`, and checks that no two owners overlapped.
 pub fn fight(dir: &Path, terms: Terms, duration: Duration) {
     let (arena, _dirs) = Arena::prepare(dir);
     let mut fight = Fight::prepare(arena, terms);
@@ -52,18 +52,18 @@ pub fn fight(dir: &Path, terms: Terms, duration: Duration) {
     };
     while !(referee.has_seen_enough() || fight.is_stuck || over(&fight)) {
         fight.do_harm();
-        // Chance decides whom it meets and where. The time only bounds how often.
+        // Chance decides which worker is harmed, and where. The time only limits how often.
         thread::sleep(Duration::from_micros(random(200)));
     }
     fight.let_the_stopped_one_go_on();
     let goes_on = !fight.is_stuck && fight.goes_on();
     let fought = started.elapsed();
     fight.kill_all();
-    // Whoever comes next gets the lock, and clears up after the dead.
+    // The next process gets the lock, and cleans up after the dead.
     let is_free = goes_on && fight.is_free();
     let tally = referee.close();
     let verdict = Verdict { fight: &fight, tally, fought, goes_on, is_free };
-    verdict.read_out();
+    verdict.print();
     verdict.judge();
 }
 
@@ -76,16 +76,16 @@ pub struct Fight {
     corpse: Option<Child>,
     zombie: Child,
     heirs: VecDeque<Child>,
-    /// In a pid namespace with another one's /proc, nothing tells a zombie from a live process.
+    /// In a pid namespace with another namespace's /proc, nothing distinguishes a zombie from a live process.
     zombies_are_told: bool,
     is_stuck: bool,
     pub kills: u64,
     pub stops: u64,
     pub planted: u64,
-    /// Owners whose pid had a stranger or a script before anybody could look.
+    /// Owners whose pid went to a stranger or a script before another process could look.
     pub inherited: u64,
-    /// Recorded workers that were killed and left no stamp: between their record and its stamp, as only exclusive
-    /// creation allows, or with the pid of a script that had left that record.
+    /// Recorded workers that were killed before they set their stamp: between record and stamp, as only
+    /// exclusive creation allows, or with the pid of a script that had left that record.
     pub unstamped: u64,
 }
 
@@ -151,7 +151,7 @@ impl Fight {
         }
     }
 
-    /// Kills a worker, stopped or not, and sends another into the fight.
+    /// Kills a worker, stopped or not, and starts another.
     fn kill(&mut self, victim: usize) {
         self.workers[victim].kill().unwrap();
         self.kills += 1;
@@ -173,7 +173,7 @@ impl Fight {
         }
     }
 
-    /// Strangers stay: whoever comes next must get the lock in spite of them.
+    /// Strangers stay: the next process must get the lock in spite of them.
     fn kill_all(&mut self) {
         let scripts = if self.terms.heir == Heir::Script {
             self.heirs.drain(..)
@@ -191,13 +191,13 @@ impl Fight {
         }
     }
 
-    /// Whether one more of those who fight gets the lock. The count tells it, since reports may lie unread.
+    /// Whether another worker gets the lock. The count shows it, because reports may still be unread.
     fn goes_on(&self) -> bool {
         let before = count_in(&self.arena);
         within(LONGEST_GAP, || count_in(&self.arena) > before)
     }
 
-    /// Whether a new one gets the lock.
+    /// Whether a new worker gets the lock.
     fn is_free(&self) -> bool {
         if self.terms.heir == Heir::Successor {
             recycle(namespaced_pid(0));
@@ -223,7 +223,7 @@ impl Drop for Fight {
     }
 }
 
-/// Whether this comes true in time. The sleep orders nothing: what is awaited stays true.
+/// Whether this becomes true in time. The sleep orders nothing: the condition stays true.
 fn within(bound: Duration, mut is_true: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
     while !is_true() {

@@ -1,9 +1,9 @@
 //! Processes fight over one lock while they are killed, stopped, replaced and handed stale files.
 //!
 //! `TORTURE_SECONDS=600 cargo test --release --test torture` is the long form; the default is short enough for
-//! every run. It ends at the first violation. With `PIDLOCKFILE_TEST_DIR` the fights are in that directory, as
-//! `tests/filesystems.sh` has them. What it is worth is shown by `tests/torture_mutants.sh`: the same fight
-//! against broken copies of the crate.
+//! every test run. A fight ends at the first violation. With `PIDLOCKFILE_TEST_DIR` the fights are in that
+//! directory; `tests/filesystems.sh` uses this. `tests/torture_mutants.sh` shows what the torture is worth: it
+//! runs the same fights with broken copies of the crate.
 
 mod arena;
 mod chance;
@@ -52,7 +52,7 @@ fn without_kills(rules: Rules) -> Terms {
     Terms { rules, kills: false, heir: Heir::Successor }
 }
 
-/// The first directory of these that can be written and is, or is not, on a tmpfs.
+/// The first of these directories that can be written and is, or is not, on a tmpfs.
 fn writable(tmpfs: bool, dirs: [&Path; 3]) -> Option<PathBuf> {
     let fits = |dir: &&Path| is_tmpfs(dir) == tmpfs && tempfile::tempdir_in(dir).is_ok();
     dirs.into_iter().find(fits).map(Path::to_owned)
@@ -110,17 +110,17 @@ fn no_two_own_it_by_exclusive_creation_with_the_kernel_lock_only() {
 
 #[test]
 fn no_two_own_it_in_a_pid_namespace_where_pids_are_recycled_at_once() {
-    // Its /proc is that of the namespace around it.
+    // Its /proc is the one of the outer namespace.
     run_in_a_namespace("where_pids_are_recycled", &[]);
 }
 
 #[test]
-fn a_killed_owners_lock_is_had_at_once_although_a_stranger_has_its_pid() {
+fn a_killed_owners_lock_is_taken_at_once_although_a_stranger_has_its_pid() {
     run_in_a_namespace("where_a_stranger_has_the_pid", &["--mount-proc"]);
 }
 
 #[test]
-fn a_killed_owners_lock_is_had_at_once_by_exclusive_creation_although_a_stranger_has_its_pid() {
+fn a_killed_owners_lock_is_taken_at_once_by_exclusive_creation_although_a_stranger_has_its_pid() {
     run_in_a_namespace("where_a_stranger_has_the_pid_by_exclusive_creation", &["--mount-proc"]);
 }
 

@@ -1,4 +1,4 @@
-//! Pids that are given out again: in a pid namespace of its own, the fight picks the next one.
+//! Recycled pids: in its own pid namespace, the fight chooses the next pid.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -9,13 +9,13 @@ use nix::unistd::Pid;
 
 /// The pid of a worker in a pid namespace, and of its successors.
 ///
-/// They are so far apart that the threads of one have none that a dead one had: with the /proc of another
-/// namespace, nothing tells a mere thread from a live process.
+/// They are so far apart that no thread gets a pid that a dead thread had: with the /proc of another namespace,
+/// nothing distinguishes a thread from a live process.
 pub fn namespaced_pid(index: usize) -> u32 {
     100 + 10 * u32::try_from(index).unwrap()
 }
 
-/// Has the next process get this pid, which is free. Another pid namespace is left alone.
+/// Gives this free pid to the next process, in this pid namespace only.
 pub fn recycle(pid: u32) {
     if is_namespaced() {
         let mut file = File::options().write(true).open("/proc/sys/kernel/ns_last_pid").unwrap();

@@ -1,4 +1,4 @@
-//! Listens to all owners, and counts what must not be.
+//! Reads the reports of all owners, and counts what must not happen.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -18,13 +18,13 @@ pub struct Referee {
 #[derive(Clone, Default)]
 pub struct Tally {
     pub acquisitions: u64,
-    /// How many of them were a script's.
+    /// How many of them were by a script.
     pub by_scripts: u64,
     /// The highest number that an owner has reported.
     pub highest: u64,
-    /// Numbers that no owner has reported: it was killed before it could, or its step was lost.
+    /// Numbers that no owner has reported: the owner was killed first, or its step was lost.
     pub missing: u64,
-    /// Numbers that were given out a second time.
+    /// Numbers that were reported a second time.
     pub lost_updates: u64,
     pub violations: Vec<String>,
     pub longest_gap: Duration,
@@ -32,9 +32,10 @@ pub struct Tally {
 }
 
 impl Referee {
-    /// Listens at this fifo.
+    /// Reads from this fifo.
     pub fn at(fifo: &Path) -> Referee {
-        // Open for both, or it would wait for the first worker here, and end with the last.
+        // Open for reading and writing: otherwise open(2) would wait for the first worker here, and reading
+        // would end with the last.
         let reports = File::options().read(true).write(true).open(fifo).unwrap();
         let lines = BufReader::new(reports.try_clone().unwrap()).lines();
         let started = Tally { latest: Some(Instant::now()), ..Tally::default() };
@@ -55,7 +56,7 @@ impl Referee {
         !tally.violations.is_empty() || tally.lost_updates > 0
     }
 
-    /// Hears out what has been reported, and gives the count.
+    /// Reads the remaining reports, and returns the count.
     pub fn close(mut self) -> Tally {
         writeln!(self.reports, "{END}").unwrap();
         self.listener.join().unwrap();
@@ -77,7 +78,7 @@ impl Tally {
         let gap = now - self.latest.replace(now).unwrap();
         self.longest_gap = self.longest_gap.max(gap);
         self.acquisitions += 1;
-        // Owners report while they have the lock, and so in the order of their numbers.
+        // Owners report while they hold the lock, so reports come in the order of their numbers.
         if number <= self.highest {
             self.lost_updates += 1;
         } else {

@@ -1,7 +1,7 @@
-//! A pid-only program: it writes its pid in place into a stale file that it finds, as `echo $$ > FILE` does.
+//! A pid-only program: it writes its pid into a stale file that it finds, in place, as `echo $$ > FILE` does.
 //!
-//! It looks and writes under `flock -n`, so that no race of its own can be taken for a fault of ours. Then it
-//! lets the kernel lock go, and its record is all that says who owns the lock.
+//! It looks and writes under `flock -n`, so that its own races are not taken for ours. Then it frees the kernel
+//! lock, and only its record shows that it owns the lock.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -25,7 +25,7 @@ use crate::worker::run_again;
 
 const READY: &str = "ready to look";
 
-/// Starts one, and waits until it is about to look at the file.
+/// Starts a script, and waits until it is about to look at the file.
 pub fn start(arena: &Arena) -> Child {
     let mut child = run_again("script::script", arena).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -55,8 +55,8 @@ struct Script {
 }
 
 impl Script {
-    /// Owns the lock from here on if the file is there, nobody holds its kernel lock and nobody alive is named
-    /// in it. Returns the number of the acquisition.
+    /// Owns the lock from here on if the file is there, has no kernel lock and names no live process. Returns
+    /// the number of the acquisition.
     fn take_over(&mut self) -> io::Result<Option<u64>> {
         let looked_at = match File::open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -69,7 +69,7 @@ impl Script {
             return Ok(None);
         }
         self.write_pid()?;
-        // The kernel lock goes with `looked_at`, when the witness has been called.
+        // The kernel lock is freed with `looked_at`, after the witness has been called.
         Ok(Some(self.witness.enter()))
     }
 
@@ -87,18 +87,18 @@ impl Script {
         record.lines().next()?.trim().parse().ok()
     }
 
-    /// Over what is there or in its place, and of one length or another.
+    /// Writes over the old content or truncates first, with records of several lengths.
     fn write_pid(&self) -> io::Result<()> {
         let pid = process::id();
         let truncate = random(2) == 0;
         let records = [format!("{pid}\n"), format!("{pid}\nstarted by hand\n"), pid.to_string()];
-        // Over a longer record, only the end of the line ends the pid.
+        // If the old record is longer, only a newline ends the pid.
         let record = &records[random_index(if truncate { 3 } else { 2 })];
         let mut file = File::options().write(true).truncate(truncate).open(&self.path)?;
         file.write_all(record.as_bytes())
     }
 
-    /// Lives for a while, touches the file perhaps, and removes it or ends and leaves it behind.
+    /// Lives for a while, sometimes touches the file, and removes the file or ends and leaves it behind.
     fn own(&mut self, number: u64) {
         let file = File::open(&self.path).unwrap();
         for _ in 0..2 {
@@ -124,7 +124,7 @@ impl Script {
     }
 }
 
-/// As `kill -0` in a shell, and as one that knows of other users.
+/// Like `kill -0` in a shell, but a process of another user counts as alive.
 fn is_alive(pid: u32) -> bool {
     !matches!(kill(Pid::from_raw(pid.cast_signed()), None), Err(Errno::ESRCH))
 }

@@ -1,4 +1,4 @@
-//! What a fight has shown: one line for the reader, and what must not be.
+//! The result of a fight: one line for the reader, and the checks.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -23,8 +23,8 @@ pub struct Verdict<'a> {
 }
 
 impl Verdict<'_> {
-    /// On the real standard error, which the test harness does not capture.
-    pub fn read_out(&self) {
+    /// Printed on the real standard error, which the test harness does not capture.
+    pub fn print(&self) {
         let (fight, tally) = (self.fight, &self.tally);
         let policy =
             if fight.terms.rules.kernel_lock_only { "kernel lock only" } else { "default policy" };
@@ -82,7 +82,8 @@ impl Verdict<'_> {
         assert!(fight.kills > WORKERS as u64 || !fight.terms.kills);
         assert!(fight.inherited > 0 || fight.terms.heir == Heir::Successor);
         if fight.terms.heir == Heir::Stranger {
-            // None where the file has its stamp before its name; where it has not, that moment is short.
+            // None if the file has its stamp before its name; otherwise the moment between record and stamp is
+            // short.
             let most = if fight.terms.rules.refused.is_empty() { 0 } else { fight.inherited / 2 };
             assert!(fight.unstamped <= most, "{} of {}", fight.unstamped, fight.inherited);
         }

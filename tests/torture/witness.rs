@@ -1,4 +1,5 @@
-//! What shows that an owner is alone: a record lock that only one can hold, and a count that loses no step.
+//! Evidence that an owner is alone: a record lock that only one process can hold, and a count that loses no
+//! step.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -13,11 +14,11 @@ use crate::arena::Arena;
 pub struct Witness {
     /// Opened once and never closed: closing any descriptor of a file frees the process's record locks on it.
     ///
-    /// A killed owner must lose the witness no later than the lock, or its successor would be accused.
-    /// It does: an exiting process closes its descriptors in the order of their numbers, which frees
-    /// record locks there and then (`filp_close`, `locks_remove_posix`), while flock(2) waits for the
-    /// last reference to go (`__fput`), which for all of them comes after that, and the witness has
-    /// the lower number besides. A script's pid is dead only after that.
+    /// A killed owner must lose the witness no later than the lock, or its successor would be accused. It does:
+    /// an exiting process closes its descriptors in the order of their numbers, which frees record locks at
+    /// once (`filp_close`, `locks_remove_posix`). flock(2) is freed when the last reference to the file goes
+    /// (`__fput`), which happens after all of that, and the witness also has the lower number. A script's pid
+    /// is dead only after that.
     file: File,
     reports: File,
 }
@@ -30,7 +31,7 @@ impl Witness {
         }
     }
 
-    /// The beginning of what an owner does. Returns the number of its acquisition.
+    /// An owner's first action. Returns the number of its acquisition.
     pub fn enter(&mut self) -> u64 {
         if let Err(errno) = self.set(libc::F_WRLCK) {
             self.report_violation(&format!("the witness is held by another owner: {errno}"));
@@ -40,9 +41,9 @@ impl Witness {
         u64::from_ne_bytes(bytes) + 1
     }
 
-    /// The end of what an owner does: it is counted, and reported as `what`.
+    /// An owner's last action: it increments the count, and is reported as `what`.
     pub fn leave(&mut self, what: &str, number: u64) {
-        // A kill between the two skips a number. Two owners at once give one number twice.
+        // A kill between the two skips a number. Two owners at once report one number twice.
         self.file.write_all_at(&number.to_ne_bytes(), 0).unwrap();
         self.report(&format!("{what} {number}"));
         self.set(libc::F_UNLCK).unwrap();
@@ -63,14 +64,15 @@ impl Witness {
         self.report(&format!("violation by {}: {what}", process::id()));
     }
 
-    /// One write: a pipe takes a line that is shorter than `PIPE_BUF` whole or, at a kill, not at all.
+    /// One write: a pipe takes a line shorter than `PIPE_BUF` as a whole, or not at all if the process is
+    /// killed.
     fn report(&mut self, line: &str) {
         let line: String = line.chars().take(1000).chain(['\n']).collect();
         self.reports.write_all(line.as_bytes()).unwrap();
     }
 }
 
-/// The count that the owners have come to.
+/// The owners' present count.
 pub fn count_in(arena: &Arena) -> u64 {
     u64::from_ne_bytes(fs::read(arena.witness()).unwrap().try_into().unwrap())
 }

@@ -1,4 +1,4 @@
-//! One of those who fight: this test binary run again. It locks, looks whether it is alone, counts, unlocks.
+//! One worker: this test binary run again. It locks, checks that it is alone, counts, and unlocks.
 
 use std::process::{Child, Command, Stdio};
 use std::{env, process, thread};
@@ -13,15 +13,15 @@ const RULES_VARIABLE: &str = "PIDLOCKFILE_TORTURE_RULES";
 const KERNEL_LOCK_ONLY: &str = "kernel_lock_only";
 const ONE_ROUND: &str = "one_round";
 
-/// How all of them lock.
+/// How all workers lock.
 #[derive(Clone, Copy)]
 pub struct Rules {
     pub kernel_lock_only: bool,
-    /// What the kernel refuses them, and so how they publish.
+    /// What the kernel refuses the workers, which decides how they publish.
     pub refused: &'static [&'static str],
 }
 
-/// Runs an ignored test of this binary as a process of its own, in this arena.
+/// Runs an ignored test of this binary in its own process, in this arena.
 pub fn run_again(test: &str, arena: &Arena) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command
@@ -44,7 +44,7 @@ pub fn start(arena: &Arena, rules: Rules, rounds: Rounds) -> Child {
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Rounds {
-    /// Until it is killed.
+    /// Runs until it is killed.
     Endless,
     One,
 }
@@ -86,7 +86,8 @@ struct Worker {
 }
 
 impl Worker {
-    /// What an owner does: it is alone, its name is on the file, and its step of the count is lost to nobody.
+    /// An owner's work: it checks that it is alone and that its name is in the file, and that no step of the
+    /// count is lost.
     fn own(&mut self, guard: LockGuard) {
         let number = self.witness.enter();
         match self.lockfile.owner() {

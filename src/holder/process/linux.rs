@@ -1,4 +1,4 @@
-//! By `pidfd_open(2)`, and by the files in /proc that proc(5) describes.
+//! A process by `pidfd_open(2)`, and its open files by proc(5).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -25,16 +25,16 @@ impl Process {
         let number = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Doubt::NoPid)?;
         match pidfd_open(number, PidfdFlags::empty()) {
             Ok(pidfd) => Ok(Process { pid, pidfd }),
-            // EINVAL and ENOENT: the id of a mere thread.
+            // EINVAL and ENOENT mean the id of a thread that is not a process.
             Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Err(Doubt::Ended),
             Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS) => Err(Doubt::NoPidfd),
             Err(errno) => Err(Doubt::Io("open a pidfd of the owner of", errno.into())),
         }
     }
 
-    /// Whether this process has the very file open, with the exclusive kernel lock.
+    /// Checks that this process has the same file open, with the exclusive kernel lock.
     ///
-    /// /proc goes by the number: what it shows is true of this process if that has not ended afterwards.
+    /// /proc goes by the number: what it shows is true of this process if the process has not ended afterwards.
     pub(in crate::holder) fn proves_to_hold(&self, file: &Incumbent) -> Result<(), Doubt> {
         match self.hold(file) {
             Ok(Hold::Locked) => Ok(()),
@@ -52,7 +52,7 @@ impl Process {
         if matches!(first, Ok(Hold::Locked)) {
             return first;
         }
-        // A thread can have descriptors of its own, and the first one can have ended.
+        // A thread can have its own descriptors, and the first thread can have ended.
         let mut holds = vec![first];
         for thread in directory.threads()? {
             holds.push(thread.hold(&sought));
@@ -89,7 +89,7 @@ impl Process {
         let alarm = alarm.unwrap_or(pidfd);
         loop {
             let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
-            // What is too long for the kernel is for ever.
+            // A limit too long for the kernel means for ever.
             let timeout = left.and_then(|left| Timespec::try_from(left).ok());
             let mut polled =
                 [PollFd::new(&pidfd, PollFlags::IN), PollFd::new(&alarm, PollFlags::IN)];

@@ -1,4 +1,4 @@
-//! Whether a process has the lock file open, and with the kernel lock: `/proc/PID/fd` and `fdinfo`.
+//! Whether a process has the lock file open with the kernel lock: `/proc/PID/fd` and `fdinfo`.
 
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, File};
@@ -18,14 +18,15 @@ use crate::inode::{is_local, proc_link};
 /// How a process holds the lock file.
 pub(super) enum Hold {
     None,
-    /// Through a file that is open for reading only. No owner of ours has that, but each attempt, for the
-    /// moment in which it looks at a stale file.
+    /// Locked through a file that is open for reading only. An owner of ours never does that, but an attempt
+    /// does while it looks at a stale file.
     LockedForReading,
     Locked,
 }
 
 impl Hold {
-    /// Of two threads' holds the one that says more. What may not be seen says less only than a lock.
+    /// The stronger of two threads' results. A thread that we may not examine counts less than a lock, but more
+    /// than none.
     pub(super) fn or(one: Result<Hold, Doubt>, other: Result<Hold, Doubt>) -> Result<Hold, Doubt> {
         match (one, other) {
             (Ok(Hold::Locked), _) | (_, Ok(Hold::Locked)) => Ok(Hold::Locked),
@@ -36,11 +37,11 @@ impl Hold {
     }
 }
 
-/// The lock file, as it can be told among a process's open files.
+/// What identifies the lock file among a process's open files.
 pub(super) struct Sought {
     inode: Numbers,
-    /// What the kernel calls it, where the numbers are no proof: a file system that uses them again, and has a
-    /// lock of its own, which the kernel does not list.
+    /// The kernel's name for it, on a file system where the numbers are no proof: it reuses them, and keeps its
+    /// locks itself, so that the kernel does not list them.
     link: Option<PathBuf>,
 }
 
@@ -63,7 +64,7 @@ impl Sought {
 }
 
 impl Numbers {
-    /// Of the file behind the name, from what the kernel knows: to ask a server could take for ever.
+    /// The numbers of the file behind the name, as the kernel has them: asking a server could block for ever.
     fn of(directory: impl AsFd, name: &CStr) -> Result<Numbers, Errno> {
         let mut flags = AtFlags::STATX_DONT_SYNC;
         flags.set(AtFlags::EMPTY_PATH, name.is_empty());
@@ -74,14 +75,14 @@ impl Numbers {
 
 /// A directory of /proc that shows a process, or one of its threads.
 ///
-/// It goes on to show that one when the number has become another's.
+/// It refers to the same process even after the number has been given to another.
 pub(super) struct Directory(OwnedFd);
 
 impl Directory {
-    /// That of the process of `pidfd`, which is the one that calls itself `pid`.
+    /// The directory of the process of `pidfd`, if that process calls itself `pid`.
     pub(super) fn of(pid: u32, pidfd: BorrowedFd<'_>) -> Result<Directory, Doubt> {
-        // What number the process has in this /proc, which can be another pid namespace's than ours, and what
-        // number in its own: that one it would have recorded.
+        // Find the process's number in this /proc, which can belong to another pid namespace than ours, and its
+        // number in its own namespace, which it would have recorded.
         let info = format!("/proc/thread-self/fdinfo/{}", pidfd.as_raw_fd());
         let info = fs::read_to_string(info).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Doubt::NoProc,
@@ -107,7 +108,7 @@ impl Directory {
         }
     }
 
-    /// Those of its threads.
+    /// The directories of its threads.
     pub(super) fn threads(&self) -> Result<Vec<Directory>, Doubt> {
         let list = || -> Result<Vec<Directory>, Errno> {
             let threads = open_directory(&self.0, "task")?;
@@ -128,7 +129,7 @@ impl Directory {
         list().or_else(|errno| seen(errno, Vec::new()))
     }
 
-    /// How its open files hold the one that is sought.
+    /// How the process holds the sought file.
     pub(super) fn hold(&self, sought: &Sought) -> Result<Hold, Doubt> {
         self.search(sought).or_else(|errno| seen(errno, Hold::None))
     }
@@ -142,12 +143,12 @@ impl Directory {
             match Numbers::of(&table, number) {
                 Ok(inode) if inode == sought.inode => {}
                 Err(errno @ (Errno::ACCESS | Errno::PERM)) => return Err(errno),
-                // Another file, or one that was closed just now.
+                // Another file, or a descriptor that was just closed.
                 _ => continue,
             }
             let Ok(info) = Info::read(&self.0, number) else { continue };
             let is_sought = match &sought.link {
-                // It was the same file before its lock was seen, and is it now.
+                // The descriptor referred to the same file before its lock was read, and does so now.
                 None => info.locked && Numbers::of(&table, number).as_ref() == Ok(&sought.inode),
                 Some(link) => readlinkat(&table, number, Vec::new())
                     .is_ok_and(|text| Path::new(OsStr::from_bytes(text.to_bytes())) == link),
@@ -162,10 +163,10 @@ impl Directory {
     }
 }
 
-/// What `fdinfo` says of an open file.
+/// What `fdinfo` says about an open file.
 struct Info {
     writable: bool,
-    /// Whether it has the exclusive flock(2), which the kernel lists with the file through which it was taken.
+    /// Whether it has the exclusive flock(2), which the kernel lists for the file through which it was taken.
     locked: bool,
 }
 
@@ -193,7 +194,7 @@ fn open_directory(parent: impl AsFd, name: impl Arg) -> Result<OwnedFd, Errno> {
     openat(parent, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// What a failed look into a process means; `nothing` if it has ended, as the pidfd will tell.
+/// The meaning of a failed look at a process; `nothing` if it has ended, as the pidfd will tell.
 fn seen<T>(errno: Errno, nothing: T) -> Result<T, Doubt> {
     match errno {
         Errno::NOENT | Errno::SRCH => Ok(nothing),

@@ -1,4 +1,4 @@
-//! Where no process can be proven to hold a lock, there is none to signal or to wait for.
+//! Elsewhere no process can be proven to hold a lock, so there is none to signal or to wait for.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -14,7 +14,7 @@ impl Signal {
     pub(in crate::holder) const KILL: Signal = Signal;
 }
 
-/// None can be made.
+/// It has no values.
 #[derive(Debug)]
 pub(in crate::holder) enum Process {}
 

@@ -1,4 +1,4 @@
-//! A forked child has a token of its own. Each test runs in a process of its own.
+//! A forked child has its own token. Each test runs in its own process.
 
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -119,7 +119,7 @@ fn no_descriptors() {
 }
 
 #[test]
-fn a_chain_of_forks_that_all_wait_keeps_no_descriptors_of_the_dead() {
+fn a_chain_of_waiting_forks_keeps_no_descriptors_of_ended_ones() {
     must_succeed("cancel::forks::generations");
 }
 
@@ -139,14 +139,14 @@ fn generations() {
         }
     }
     let token = CancelToken::new().unwrap();
-    // The first generation's, for it is lent, and one's own.
+    // The first generation's, which it lends, and our own.
     let limit = descriptors() + 2;
     descend(&token, 40, limit);
     assert!(!token.is_cancelled());
 }
 
 #[test]
-fn a_chain_of_forks_that_all_poll_can_each_be_cancelled() {
+fn each_process_in_a_chain_of_polling_forks_can_be_cancelled() {
     must_succeed("cancel::forks::polling_generations");
 }
 

@@ -1,4 +1,4 @@
-//! A signal ends a wait only if its handler cancels the token. Each runs in a process of its own.
+//! A signal ends a wait only if its handler cancels the token. Each test runs in its own process.
 
 use std::io::Write as _;
 use std::sync::mpsc;
@@ -75,7 +75,7 @@ fn waiter_that_is_interrupted() {
         });
         let id = it_waits.recv().unwrap();
         while !waiter.is_finished() {
-            // It fails once the thread has ended, which is seen above.
+            // It fails once the thread has ended, as checked above.
             let _ = pthread_kill(id, Signal::SIGUSR1);
             thread::yield_now();
         }

@@ -1,4 +1,4 @@
-//! examples/control.rs as a process: what it says, what it does, and its exit status.
+//! examples/control.rs as a process: its output, its effect and its exit status.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::support::peer::Peer;
 use crate::support::program::Program;
 use crate::support::sandbox::{Bystander, DEAD_PID, Sandbox, record_of};
 
-/// Its exit status, and all that it says.
+/// Its exit status and its whole output.
 fn control(path: &Path, arguments: &[&str]) -> (i32, String) {
     let output = example::command("control").arg(path).args(arguments).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
@@ -26,7 +26,7 @@ fn assert_says(sandbox: &Sandbox, arguments: &[&str], status: i32, words: &[&str
 }
 
 #[test]
-fn the_status_is_that_of_the_lsb() {
+fn the_exit_status_of_status_follows_the_lsb() {
     let sandbox = Sandbox::new();
     assert_says(&sandbox, &["status"], 3, &["nobody holds"]);
     sandbox.plant(record_of(DEAD_PID));
@@ -102,7 +102,7 @@ fn a_lock_that_another_process_has_taken_meanwhile_counts_as_stopped_and_it_live
     let mut first = Peer::holding(&sandbox.path());
     let mut next = Peer::at(&sandbox.path());
     next.tell("wait");
-    // Which of the two it finds is a matter of time: the lock is free, or the next one has it.
+    // Either is possible: the lock is free, or the next process has it.
     let (code, said) = control(&sandbox.path(), &["stop"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains(&format!("sent SIGTERM to process {}", first.pid())), "{said}");

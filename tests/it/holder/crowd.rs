@@ -6,14 +6,14 @@ use crate::holder::namespaces::{container, visitor};
 use crate::support::peer::Peer;
 use crate::support::sandbox::{Sandbox, is_root, require};
 
-/// Few enough to be used again within milliseconds.
+/// So few that they are reused within milliseconds.
 const PID_MAX: &str = "400";
 
 fn numbers(answer: &str) -> Vec<u32> {
     answer.split(' ').map(|number| number.parse().unwrap()).collect()
 }
 
-/// Whether a pid namespace has a `pid_max` of its own: since Linux 6.14.
+/// Whether a pid namespace has its own `pid_max`, as since Linux 6.14.
 fn pid_max_is_the_namespaces_own() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut parts = release.split('.').map(|part| part.parse().unwrap_or(0));
@@ -21,7 +21,7 @@ fn pid_max_is_the_namespaces_own() -> bool {
 }
 
 #[test]
-fn of_a_thousand_starts_and_stops_beside_a_crowd_none_signals_a_stranger() {
+fn in_a_thousand_starts_and_stops_no_stranger_is_signalled() {
     require!(is_root(), "needs root, to make a pid namespace");
     require!(pid_max_is_the_namespaces_own(), "needs Linux 6.14, to have pids recycled soon");
     let sandbox = Sandbox::new();
@@ -45,8 +45,8 @@ fn of_a_thousand_starts_and_stops_beside_a_crowd_none_signals_a_stranger() {
     assert!(strangers > 4 * PID_MAX.parse::<u32>().unwrap(), "{strangers}");
 }
 
-/// Eight that take the lock in turn, beside two that ask for the holder all the time; how many attempts were
-/// refused of how many.
+/// Eight peers take the lock in turn while two others ask for the holder all the time. Returns how many
+/// attempts were refused, and how many there were.
 fn false_refusals(stale: bool, lacks: &[&str]) -> (u32, u32) {
     const ROUNDS: u32 = 500;
     let sandbox = Sandbox::new();
@@ -72,7 +72,7 @@ fn asking_for_the_holder_refuses_nobody_a_free_lock() {
     assert_eq!(false_refusals(false, &[]).0, 0);
 }
 
-/// The docs give the rate. Here two ask as fast as they can, and each time there is a file without a lock.
+/// Two peers ask as fast as they can, and each time there is a file without a lock.
 #[test]
 fn asking_about_a_stale_file_delays_an_attempt_and_never_fails_it() {
     false_refusals(true, &[]);

@@ -1,9 +1,9 @@
-//! A pid means another process in another pid namespace: nobody there is ever taken for the holder.
+//! In another pid namespace a pid means another process, which is never taken for the holder.
 
 use crate::support::peer::Peer;
 use crate::support::sandbox::{Bystander, Sandbox, is_root, record_of, require};
 
-/// The pid that an owner and an innocent share, each in a container of its own.
+/// The pid of both an owner and an innocent process, each in its own container.
 pub const SHARED_PID: u32 = 77;
 
 /// A peer whose child is process 1 of a new pid namespace, and whose grandchild has the shared pid there.
@@ -61,7 +61,7 @@ fn the_owner_of_a_container_is_not_mistaken_for_a_process_of_the_host() {
     inside.must("child child verify");
 }
 
-/// Such a process has the file open, with its kernel lock, and the number in the file: its number out here.
+/// Such a process has the file open with its kernel lock, and its number outside is the one in the file.
 #[test]
 fn a_fork_of_the_owner_that_has_the_recorded_number_only_out_here_is_not_the_holder() {
     require!(is_root(), "needs root, to make a pid namespace");
@@ -70,7 +70,7 @@ fn a_fork_of_the_owner_that_has_the_recorded_number_only_out_here_is_not_the_hol
     inside.must("enter_pid_namespace");
     inside.must("child try_lock");
     inside.must("child fork");
-    // Its owner is process 1 in there, and calls itself by the number that its fork has out here.
+    // The owner is process 1 in the namespace, and records the number that its fork has outside.
     let fork = inside.ask("child pid_of_child");
     assert_ne!(fork, inside.ask("pid_of_child"));
     let out_here: u32 = inside.ask("child child pid_in_host").parse().unwrap();

@@ -1,4 +1,4 @@
-//! Everything changes at every step of `holder`: the asker is stopped before each of its system calls in turn.
+//! Something changes at every step of `holder`: the asker is stopped before each of its system calls in turn.
 
 use nix::libc;
 
@@ -7,11 +7,11 @@ use crate::support::peer::Peer;
 use crate::support::sandbox::{Sandbox, is_root, require};
 use crate::support::trace::{Traced, require_traced};
 
-/// As few as a proof can take.
+/// The least number of system calls that a proof can take.
 const LEAST_CALLS: usize = 20;
 
-/// An owner and an asker in one container, and `change` before each system call of the asker's, which then
-/// answers.
+/// Stops an asker, in one container with an owner, before each of its system calls, makes `change` there, and
+/// judges its answer.
 fn at_each_call_in_a_container(change: impl Fn(&mut Peer), judge: impl Fn(&mut Peer, &str, usize)) {
     for nth in 0.. {
         let sandbox = Sandbox::new();
@@ -30,12 +30,12 @@ fn at_each_call_in_a_container(change: impl Fn(&mut Peer), judge: impl Fn(&mut P
 }
 
 #[test]
-fn a_pid_that_is_recycled_at_any_step_does_no_harm_to_its_next_process() {
+fn a_process_that_gets_the_pid_at_any_step_is_not_harmed() {
     require!(is_root(), "needs root, to choose a pid");
     let recycle = |inside: &mut Peer| {
         inside.must("child kill_child");
         inside.must(&format!("child fork_with_pid {SHARED_PID}"));
-        // As close to the owner as a stranger can come.
+        // The stranger is as much like the owner as possible.
         inside.must("child child open_for_writing");
     };
     at_each_call_in_a_container(recycle, |inside, answer, nth| {
@@ -56,13 +56,13 @@ fn a_holder_that_ends_at_any_step_is_no_holder_afterwards() {
     );
 }
 
-/// `nobody`, or a doubt; or, where it ended after the proof, its pid, and the signal reached nobody.
+/// `nobody` or a doubt; or its pid if it ended after the proof, and then the signal reached nobody.
 fn is_of_one_that_ended(answer: &str) -> bool {
     answer == "nobody" || answer.starts_with("Unproven {")
 }
 
-/// Has an asker stopped before each system call while the lock passes to another, who is then its holder or
-/// was before.
+/// Stops an asker before each system call and passes the lock on there. The answer must be the new holder, or
+/// the old one.
 fn at_each_call_while_it_passes(pass_on: impl Fn(&Sandbox, &mut Peer) -> (Option<Peer>, String)) {
     for nth in 0.. {
         let sandbox = Sandbox::new();
@@ -112,7 +112,7 @@ fn an_adoption_before_the_look_at_the_parent_shows_the_child() {
     assert_eq!(traced.go_on().answer(), owner.ask("pid_of_child"));
 }
 
-/// And its number may be another's, with all that /proc shows.
+/// Its number may then belong to another process, and so does all that /proc shows.
 #[test]
 fn a_process_that_ends_after_the_look_at_its_files_is_not_the_holder() {
     let sandbox = Sandbox::new();

@@ -1,4 +1,4 @@
-//! What the system does not show to the process that asks is no proof.
+//! What the system does not show to the asking process is no proof.
 
 use crate::support::peer::Peer;
 use crate::support::sandbox::{OTHER_USER, Sandbox, is_root, require, set_mode};
@@ -7,8 +7,8 @@ use crate::support::sandbox::{OTHER_USER, Sandbox, is_root, require, set_mode};
 fn what_the_system_does_not_show_is_no_proof_and_the_text_says_why() {
     require!(is_root(), "needs root, to hide /proc");
     for (cover, because) in [
-        ("hide_proc", "/proc is not mounted, or is that of other processes"),
-        ("refuse pidfd", "the system gives no pidfd of it"),
+        ("hide_proc", "/proc is not mounted, or shows another pid namespace"),
+        ("refuse pidfd", "the system provides no pidfd for it"),
     ] {
         let sandbox = Sandbox::new();
         let owner = Peer::holding(&sandbox.path());
@@ -16,7 +16,7 @@ fn what_the_system_does_not_show_is_no_proof_and_the_text_says_why() {
         asker.must(cover);
         let text = asker.ask("holder_text");
         assert!(text.contains(because) && text.contains(&owner.pid().to_string()), "{text}");
-        // Nobody is nobody, all the same.
+        // That nobody holds the lock is known all the same.
         drop(owner);
         assert_eq!(asker.ask("holder"), "nobody", "{cover}");
     }
@@ -51,7 +51,7 @@ fn an_ordinary_user_proves_its_own_process_and_no_other_users() {
 }
 
 #[test]
-fn with_hidepid_another_users_process_is_not_proven_and_one_s_own_is() {
+fn with_hidepid_a_user_proves_its_own_process_and_no_other_users() {
     require!(is_root(), "needs root, to mount /proc");
     let sandbox = Sandbox::new();
     set_mode(sandbox.dir(), 0o777);

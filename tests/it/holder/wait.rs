@@ -24,7 +24,7 @@ fn signals_reach_the_holder_and_a_wait_ends_with_it() {
         signal(&holder).unwrap();
         assert!(holder.wait(LONG).unwrap());
         assert!(holder.wait(None).unwrap());
-        // It has ended: as a zombie, and with its number free again.
+        // It has ended: as a zombie, and after its number was freed.
         signal(&holder).unwrap();
         assert_eq!(owner.end_by_signal(), Some(number as i32));
         signal(&holder).unwrap();
@@ -51,7 +51,7 @@ fn another_users_process_may_not_be_signalled_and_the_error_says_so() {
 }
 
 #[test]
-fn a_poll_loop_of_ones_own_hears_the_end_by_the_pidfd() {
+fn the_pidfd_tells_a_poll_loop_that_the_holder_has_ended() {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     use std::os::fd::AsFd as _;
     let sandbox = Sandbox::new();
@@ -94,13 +94,13 @@ fn an_async_wait_needs_no_driver_of_the_runtime() {
     let started = std::time::Instant::now();
     assert!(!runtime.block_on(holder.wait_async(Some(limit))).unwrap());
     assert!(started.elapsed() >= limit);
-    // A wait that is dropped keeps no thread, for which the end of the runtime would wait.
+    // A dropped wait keeps no thread that the end of the runtime would wait for.
     runtime.block_on(async {
         let mut wait = std::pin::pin!(holder.wait_async(None));
         let polled = std::future::poll_fn(|context| {
             std::task::Poll::Ready(wait.as_mut().poll(context).is_pending())
         });
-        // Pinned outside, and so dropped with this block.
+        // The future is pinned outside `select!`, and so dropped with this block.
         assert!(polled.await);
     });
     runtime.block_on(async {

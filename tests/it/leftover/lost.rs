@@ -9,7 +9,7 @@ use crate::support::peer::Peer;
 use crate::support::sandbox::{Bystander, Sandbox, record_of};
 use crate::support::trace::{Traced, require_traced};
 
-/// A daemonizer that closes all descriptors, and what the program opens next.
+/// A daemonizer closes all descriptors, and the program then opens others.
 #[test]
 fn an_owner_that_has_lost_its_descriptor_owns_nothing_and_is_told() {
     require_able!(Stamps);
@@ -39,8 +39,8 @@ fn a_release_after_the_descriptor_was_reused_removes_nothing() {
     let _successor = sandbox.lock();
 }
 
-/// The new file gets the number of the old descriptor, and on ext4 that of the old inode, too: the old guard,
-/// which is dropped when the new one takes its place, must neither close nor remove it.
+/// The new file gets the number of the old descriptor, and on ext4 the old inode number, too. The old guard is
+/// dropped when the new one takes its place, and must neither close nor remove the new file.
 #[test]
 fn an_owner_that_has_lost_its_descriptor_and_locks_anew_keeps_the_new_lock() {
     let sandbox = Sandbox::new();
@@ -54,9 +54,9 @@ fn an_owner_that_has_lost_its_descriptor_and_locks_anew_keeps_the_new_lock() {
     sandbox.assert_free_and_clean();
 }
 
-/// std ends a debug build that closes a descriptor twice.
+/// A debug build of std aborts if a descriptor is closed twice.
 #[test]
-fn a_release_after_the_descriptor_was_closed_ends_nobody() {
+fn a_release_after_the_descriptor_was_closed_does_not_abort() {
     for release in ["unlock", "drop"] {
         let sandbox = Sandbox::new();
         let mut owner = Peer::holding(&sandbox.path());

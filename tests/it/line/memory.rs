@@ -1,4 +1,4 @@
-//! A lock kept in memory: all that an engine of a user's own has to do.
+//! A lock kept in memory: everything that a user's own lock must implement.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -14,14 +14,14 @@ pub struct MemoryLock(Arc<Mutex<Keeper>>);
 
 #[derive(Debug, Default)]
 pub struct Keeper {
-    /// Each ticket, and what calls its holder. The first one has the lock.
+    /// Each ticket, and the descriptor that wakes its holder. The first one has the lock.
     pub line: VecDeque<(u64, UnixStream)>,
     pub asked: usize,
     pub is_frozen: bool,
     last: u64,
 }
 
-/// A place in the line, and at its head the guard. To drop it leaves.
+/// A place in the line; at its head it becomes the guard. Dropping it leaves the line.
 #[derive(Debug)]
 pub struct Ticket(u64, MemoryLock);
 

@@ -1,4 +1,4 @@
-//! A name that leads to another file than the open one, as the cache of a client or a renaming server has it.
+//! A name that leads to another file than the open one, because of a client's cache or a server that renames.
 
 use std::fs;
 
@@ -11,8 +11,7 @@ use crate::support::peer::Peer;
 use crate::support::sandbox::{Sandbox, record_of};
 use crate::support::trace::{Call, Traced, require_traced};
 
-/// An NFS v4 client opens a removed file again and again by the name that it remembers, until it asks its
-/// server.
+/// An NFS v4 client opens a removed file again and again by its cached name, until it asks its server.
 #[test]
 fn a_name_that_leads_to_a_removed_file_again_and_again_is_looked_up_in_its_directory() {
     let sandbox = Sandbox::new();
@@ -34,8 +33,8 @@ fn a_name_that_leads_to_a_removed_file_again_and_again_is_looked_up_in_its_direc
     assert_eq!(traced.go_on().answer(), "ok");
 }
 
-/// NFS and FUSE rename an open file out of the way when it is removed. Its link count stays 1, and its inode
-/// number may be given to the next file: here a second name plays that one.
+/// NFS and FUSE rename an open file when it is removed. Its link count stays 1, and the next file may get its
+/// inode number: here a second name stands for that file.
 #[test]
 fn a_file_that_was_renamed_out_of_the_way_is_not_taken_for_the_one_at_the_path() {
     require_able!(HardLinks);
@@ -51,12 +50,13 @@ fn a_file_that_was_renamed_out_of_the_way_is_not_taken_for_the_one_at_the_path()
         calls.push(call.number);
         call.number == libc::SYS_flock
     });
-    // It gives up the file, and looks again.
+    // The peer gives up the file, and looks again.
     assert!(!calls.contains(&libc::SYS_unlink), "{calls:?}");
     assert_eq!(traced.go_on().answer(), "ok");
 }
 
-/// On another NFS client the cache still names the removed file: only an open directory asks the server.
+/// On another NFS client the cache still has the removed file: the client asks its server only when a directory
+/// is opened.
 #[test]
 fn a_name_is_looked_up_in_its_directory_before_it_is_removed() {
     let sandbox = Sandbox::new();
@@ -71,7 +71,7 @@ fn a_name_is_looked_up_in_its_directory_before_it_is_removed() {
                 opened = true;
             }
             looked_up |= opened && call.number == libc::SYS_newfstatat;
-            // What must not come first: the removal of the stale file, or the record in our own.
+            // The call that the lookup must precede: the removal of the stale file, or the record in our own.
             call.number == libc::SYS_unlink || call.number == libc::SYS_write
         });
         assert!(opened && looked_up, "{record:?}");
@@ -88,7 +88,7 @@ fn a_file_that_another_client_replaced_is_not_removed() {
     let traced =
         require_traced!(Traced::before(peer_elsewhere(&sandbox), "try_lock", libc::SYS_pread64));
     let owner = {
-        // The kernel of this client knows nothing of it: the name moves away and comes back.
+        // The kernel of this client does not notice: the name moves away and comes back.
         let away = sandbox.dir().join("away");
         fs::rename(sandbox.path(), &away).unwrap();
         Peer::holding(&sandbox.path())
@@ -98,8 +98,8 @@ fn a_file_that_another_client_replaced_is_not_removed() {
     assert_eq!(sandbox.record(), record_of(owner.pid()));
 }
 
-/// The file of another process, under our name and with our number, since an outsider removed ours: a second
-/// name of our own file plays it.
+/// Another process's file under our name and with our inode number, after an outsider removed ours: a second
+/// name of our file stands for it.
 #[test]
 fn a_release_of_a_file_that_was_renamed_out_of_the_way_removes_nothing() {
     require_able!(HardLinks);

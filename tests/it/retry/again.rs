@@ -20,13 +20,13 @@ fn a_closure_chooses_which_errors_are_tried_again() {
 
 #[test]
 fn a_servers_own_delay_takes_the_place_of_the_next_one() {
-    let mut heard = Vec::new();
+    let mut seen = Vec::new();
     let policy = RetryPolicy::builder().initial_delay(MS).jitter(Jitter::None).build().unwrap();
     let policy = policy.with_max_elapsed(LONG);
     let mut errors = [20, 0, 100_000].into_iter();
     let error = policy
         .run()
-        .on_wait(|attempt| heard.push(attempt.next_delay))
+        .on_wait(|attempt| seen.push(attempt.next_delay))
         .call_when(
             || errors.next().map_or(Ok(()), Err),
             |delay| match delay {
@@ -37,21 +37,21 @@ fn a_servers_own_delay_takes_the_place_of_the_next_one() {
         )
         .unwrap_err();
     assert_eq!((error.reason, error.last), (GaveUp::Permanent, Some(100_000)));
-    // Longer than the longest delay if need be, and the policy's own delays go on where they were.
-    assert_eq!(heard, [20 * MS, MS]);
+    // It can be longer than the longest delay, and then the policy's own delays continue where they were.
+    assert_eq!(seen, [20 * MS, MS]);
 }
 
 #[test]
 fn a_servers_own_delay_does_not_outlast_the_deadline() {
-    let mut heard = Vec::new();
+    let mut seen = Vec::new();
     let error = RetryPolicy::default()
         .with_max_elapsed(20 * MS)
         .run()
-        .on_wait(|attempt| heard.push(attempt.next_delay))
+        .on_wait(|attempt| seen.push(attempt.next_delay))
         .call_when(|| Err::<(), _>("later"), |_| Again::After(LONG))
         .unwrap_err();
     assert_eq!((error.reason, error.attempts), (GaveUp::Deadline, 2));
-    assert!(heard[0] <= 20 * MS, "{heard:?}");
+    assert!(seen[0] <= 20 * MS, "{seen:?}");
 }
 
 #[test]
@@ -71,10 +71,10 @@ fn an_error_of_a_lock_may_ask_for_its_own_delay() {
             Some(3 * MS)
         }
     }
-    let mut heard = Vec::new();
-    let run = attempts(2).run().on_wait(|attempt| heard.push(attempt.next_delay));
+    let mut seen = Vec::new();
+    let run = attempts(2).run().on_wait(|attempt| seen.push(attempt.next_delay));
     run.call(|| Err::<(), _>(Later)).unwrap_err();
-    assert_eq!(heard, [3 * MS]);
+    assert_eq!(seen, [3 * MS]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the hooks of a run hear, and what they may do.
+//! When a run calls its hooks, and what they may do.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,8 +14,8 @@ use crate::support::sandbox::Sandbox;
 use crate::support::waiting::would_block;
 
 #[test]
-fn the_hook_hears_of_every_sleep_and_not_of_giving_up() {
-    let mut heard = Vec::new();
+fn the_hook_is_called_before_every_sleep_and_not_on_giving_up() {
+    let mut seen = Vec::new();
     let policy = RetryPolicy::fixed(MS).with_max_elapsed(None);
     let mut errors = [would_block(), would_block(), denied()].into_iter();
     let mut least = Duration::ZERO;
@@ -24,12 +24,12 @@ fn the_hook_hears_of_every_sleep_and_not_of_giving_up() {
         .on_wait(|attempt: &Attempt<'_>| {
             assert!(attempt.elapsed >= least);
             least = attempt.elapsed + MS;
-            heard.push((attempt.number, attempt.error.to_string(), attempt.next_delay));
+            seen.push((attempt.number, attempt.error.to_string(), attempt.next_delay));
         })
         .call(|| Err::<(), _>(errors.next().unwrap()))
         .unwrap_err();
     let text = would_block().to_string();
-    assert_eq!(heard, [(1, text.clone(), MS), (2, text, MS)]);
+    assert_eq!(seen, [(1, text.clone(), MS), (2, text, MS)]);
     assert_eq!(error.attempts, 3);
     assert!(error.elapsed >= least);
 }
@@ -95,7 +95,7 @@ fn a_panic_in_the_operation_leaves_nothing_locked() {
 }
 
 #[test]
-fn a_hook_uses_what_it_hears_without_naming_a_type() {
+fn a_hook_needs_to_name_no_type() {
     let sandbox = Sandbox::new();
     let mut held = Some(sandbox.lock());
     let busy = sandbox.lockfile().try_lock().unwrap_err();
@@ -113,7 +113,7 @@ fn a_hook_uses_what_it_hears_without_naming_a_type() {
 }
 
 #[test]
-fn a_hook_may_hear_of_new_owners_only() {
+fn a_hook_can_be_called_for_new_owners_only() {
     struct Handed(RefCell<VecDeque<Option<u32>>>);
     #[derive(Debug)]
     struct HeldBy(Option<u32>);
@@ -138,7 +138,7 @@ fn a_hook_may_hear_of_new_owners_only() {
         }
     }
     let lock = Handed(RefCell::new([Some(7), Some(7), None, None, Some(8), Some(7)].into()));
-    let mut heard = Vec::new();
-    hasty().run().on_new_owner(|attempt| heard.push(attempt.owner())).acquire(&lock).unwrap();
-    assert_eq!(heard, [Some(7), None, Some(8), Some(7)]);
+    let mut seen = Vec::new();
+    hasty().run().on_new_owner(|attempt| seen.push(attempt.owner())).acquire(&lock).unwrap();
+    assert_eq!(seen, [Some(7), None, Some(8), Some(7)]);
 }

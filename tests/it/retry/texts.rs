@@ -1,4 +1,4 @@
-//! What a run says when it gives up, and what an attempt says.
+//! The texts of a run that gave up, and of an attempt.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::retry::{MS, denied};
 use crate::support::sandbox::{Bystander, Sandbox, record_of};
 use crate::support::waiting::would_block;
 
-/// A run that ended in this way, after this time.
+/// A run that ended for this reason, after this time.
 fn gave_up(reason: GaveUp, attempts: u32, elapsed: Duration) -> RetryError<io::Error> {
     let mut error = RetryPolicy::none().run().call(|| Err::<(), _>(would_block())).unwrap_err();
     (error.reason, error.attempts, error.elapsed) = (reason, attempts, elapsed);
@@ -61,7 +61,7 @@ fn a_permanent_error_reads_as_itself() {
 }
 
 #[test]
-fn in_a_chain_of_causes_nothing_stands_twice() {
+fn a_chain_of_causes_repeats_nothing() {
     let nowhere = pidlockfile::Lockfile::new("/missing/test.pid").unwrap();
     let alone = nowhere.try_lock().unwrap_err();
     let error = acquire_with_retry(&nowhere, &RetryPolicy::default()).unwrap_err();
@@ -71,7 +71,7 @@ fn in_a_chain_of_causes_nothing_stands_twice() {
 }
 
 #[test]
-fn what_ended_a_run_is_one_question() {
+fn one_call_tells_why_a_run_ended() {
     let sandbox = Sandbox::new();
     let _held = sandbox.lock();
     let mut error = acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::none()).unwrap_err();

@@ -29,7 +29,7 @@ fn in_a_runtime_without_io_a_run_sleeps_by_its_schedule() {
         }
     });
     let guard = runtime.block_on(run.acquire_async(&sandbox.lockfile())).unwrap();
-    // A token is noticed all the same.
+    // A cancelled token is noticed all the same.
     let run = policy.run().cancel_on(&token).on_wait(|_| token.cancel());
     let error = runtime.block_on(run.acquire_async(&sandbox.lockfile())).unwrap_err();
     assert!(error.is_cancelled());
@@ -37,7 +37,7 @@ fn in_a_runtime_without_io_a_run_sleeps_by_its_schedule() {
 }
 
 #[test]
-fn in_a_runtime_without_time_every_run_says_so_at_its_start() {
+fn in_a_runtime_without_time_every_run_panics_at_its_start() {
     let runtime = runtime_with(Builder::enable_io);
     let sandbox = Sandbox::new();
     let lockfile = sandbox.lockfile();
@@ -50,7 +50,7 @@ fn in_a_runtime_without_time_every_run_says_so_at_its_start() {
 }
 
 #[tokio::test]
-async fn a_task_hears_of_the_token_that_another_thread_cancels() {
+async fn a_task_wakes_when_another_thread_cancels_the_token() {
     let token = CancelToken::new().unwrap();
     let other = token.clone();
     let (waits, it_waits) = mpsc::channel();
@@ -66,7 +66,7 @@ async fn a_task_hears_of_the_token_that_another_thread_cancels() {
         }
     });
     timeout(SOON, task).await.unwrap().unwrap();
-    // And at once if that was before.
+    // If it was cancelled before, the task does not sleep.
     token.cancelled().await;
     cancel.join().unwrap();
 }

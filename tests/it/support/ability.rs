@@ -1,6 +1,6 @@
-//! What the file system under test can do besides locking: a test that stands on more than it has is skipped.
+//! What the file system under test can do besides locking: a test that needs more is skipped.
 //!
-//! All of them are tried, with std alone, where the tests have their files.
+//! All abilities are tried, with std alone, where the tests have their files.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes, Permissions};
@@ -37,12 +37,12 @@ pub enum Ability {
     Devices,
     AnyName,
     NamesOf255Bytes,
-    /// It refuses a name that is too long when it is looked for, and not only when it is made.
+    /// It refuses a name that is too long in a lookup, and not only in a creation.
     NameLimitAtOnce,
-    /// What a removed file that is still open says of its links. Some FUSE servers rename it out of the way.
+    /// A removed file that is still open has link count 0. Some FUSE servers rename it instead.
     LinkCountOfRemovedFiles,
     UnnamedFiles,
-    /// It is one of this machine's own, and keeps a time's nanoseconds.
+    /// It is local, and keeps the nanoseconds of a time.
     Stamps,
 }
 
@@ -111,7 +111,7 @@ fn is_local(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|stat| [disks, others].concat().contains(&stat.filesystem_type()))
 }
 
-/// Whether another user owns what it makes, and is kept out of what is not for it.
+/// Whether another user owns the files that it creates, and may not open files without permission.
 fn tells_users_apart(dir: &Path) -> bool {
     let made_by_the_other = |name: &str| {
         let path = dir.join(name);
@@ -130,7 +130,7 @@ fn tells_users_apart(dir: &Path) -> bool {
     welcome && !made_by_the_other("unwelcome")
 }
 
-/// Leaves a test that stands on what the file system lacks, loudly.
+/// Skips a test that needs what the file system lacks, and says so.
 macro_rules! require_able {
     ($($ability:ident),+) => {
         $(

@@ -1,4 +1,4 @@
-//! What a peer does when it is told: a table of commands for each thing that they work on.
+//! What a peer does on command: a table of commands for each subject.
 
 mod ending;
 mod itself;
@@ -18,18 +18,18 @@ use pidlockfile::{Error, LockGuard, Lockfile};
 
 use crate::support::process::exit_at_once;
 
-/// Tells the peer's answers from what the test harness prints around them.
+/// Marks the peer's answers among the output of the test harness.
 pub const ANSWER: char = '\x1b';
 pub const OK: &str = "ok";
 
-/// A command's first word, and what is done with the words after it.
+/// A command's name, and what it does with its arguments.
 type Command = (&'static str, Action);
 
 enum Action {
     Does(fn(&mut State, &str)),
     Tries(fn(&mut State, &str) -> Result<(), Error>),
     Says(fn(&mut State, &str) -> String),
-    /// Does not answer, or does so by itself.
+    /// Does not answer, or answers itself.
     Answers(fn(&mut State, &str)),
 }
 
@@ -43,11 +43,11 @@ const TABLES: &[&[Command]] = &[
     waiting::COMMANDS,
 ];
 
-/// What a peer has, and its forked children have a copy of.
+/// The state of a peer. Its forked children have a copy.
 pub struct State {
     lockfile: Lockfile,
     guard: Option<LockGuard>,
-    /// A forked child, and where its commands go.
+    /// A forked child, and the pipe for its commands.
     child: Option<(Pid, File)>,
 }
 
@@ -56,7 +56,7 @@ impl State {
         State { lockfile: Lockfile::new(path).unwrap(), guard: None, child: None }
     }
 
-    /// Says that it is ready, and carries out commands until they end.
+    /// Reports that it is ready, and carries out commands until they end.
     pub fn obey(&mut self, commands: impl BufRead) -> ! {
         answer("ready");
         self.go_on_with(commands)
@@ -99,7 +99,7 @@ impl State {
     }
 }
 
-/// In one write: who is traced and read half a line would be taken for carrying out the command.
+/// In one write: a tracer would take a line that is written in two for the end of the command.
 pub fn pass_on(command: &str, pipe: &mut impl Write) {
     pipe.write_all(format!("{command}\n").as_bytes()).unwrap();
 }

@@ -4,7 +4,7 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
-/// The example as `cargo test` builds it. `cargo test --test it` does not: then it is built here.
+/// The example as `cargo test` builds it. `cargo test --test it` does not build it, so it is built here.
 pub fn command(name: &str) -> Command {
     let test = env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();

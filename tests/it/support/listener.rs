@@ -1,4 +1,4 @@
-//! A subscriber of `tracing` that writes down what it hears.
+//! A subscriber of `tracing` that records what it receives.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Writes a line for all that it is told by this crate.
+/// Writes a line for each span and event of this crate.
 #[derive(Clone, Default)]
 pub struct Listener {
     lines: Arc<Mutex<Vec<String>>>,
@@ -20,7 +20,7 @@ impl Listener {
         self.lines.lock().unwrap().push(line);
     }
 
-    pub fn heard(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
 }
@@ -73,9 +73,9 @@ impl Visit for Fields<'_> {
     }
 }
 
-/// What is heard while `work` is done.
-pub fn heard_while(work: impl FnOnce()) -> Vec<String> {
+/// The lines that are written while `work` runs.
+pub fn lines_while(work: impl FnOnce()) -> Vec<String> {
     let listener = Listener::default();
     tracing::subscriber::with_default(listener.clone(), work);
-    listener.heard()
+    listener.lines()
 }

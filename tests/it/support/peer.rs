@@ -1,7 +1,7 @@
-//! Another process: this test binary run again, doing what it is told over a pipe, a line at a time.
+//! Another process: this test binary run again, which carries out commands from a pipe, one a line.
 //!
-//! It answers every command with one line, so a test knows that it was carried out. What a process
-//! has only one of (user, umask, limits, children) is changed in a peer, never in the test process.
+//! It answers every command with one line, so a test knows that it was carried out. Process-wide state (user,
+//! umask, limits, children) is changed in a peer, never in the test process.
 
 use std::env;
 use std::io::{self, BufRead as _, BufReader};
@@ -23,7 +23,7 @@ pub struct Peer {
     child: Child,
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
-    /// Its thread that this process traces, if any: the peer cannot be reaped before that one is.
+    /// The thread that this process traces, if any: the peer cannot be reaped before it.
     pub traced_thread: Option<Pid>,
 }
 
@@ -89,7 +89,7 @@ impl Peer {
         self.answer()
     }
 
-    /// Gives it a command that must go well.
+    /// Gives it a command that must succeed.
     #[track_caller]
     pub fn must(&mut self, command: &str) {
         assert_eq!(self.ask(command), OK, "{command}");
@@ -102,7 +102,7 @@ impl Peer {
         assert!(answer.starts_with(&format!("{variant} {{")), "{command}: {answer}");
     }
 
-    /// Ends its commands, on which it exits without dropping anything, and waits for that.
+    /// Closes its command pipe, on which it exits without dropping anything, and waits for that.
     pub fn end(&mut self) -> ExitStatus {
         self.commands = None;
         self.child.wait().unwrap()
@@ -114,7 +114,7 @@ impl Peer {
         assert_eq!(self.reap().unwrap().signal(), Some(libc::SIGKILL));
     }
 
-    /// Waits for the signal that somebody has sent it, and reaps it.
+    /// Waits for the signal that another process has sent it, and reaps it.
     pub fn end_by_signal(&mut self) -> Option<i32> {
         self.reap().unwrap().signal()
     }

@@ -13,14 +13,14 @@ use nix::unistd::Pid;
 #[cfg(feature = "retry")]
 use nix::unistd::{ForkResult, fork};
 
-/// This test binary, to run one ignored test in a process of its own. What it prints is not captured.
+/// This test binary, to run one ignored test in its own process. Its output is not captured.
 pub fn this_binary_again(test: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args([test, "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
     command
 }
 
-/// Runs an ignored test in a process of its own.
+/// Runs an ignored test in its own process.
 #[cfg(feature = "retry")]
 #[track_caller]
 pub fn must_succeed(scenario: &str) {
@@ -48,7 +48,7 @@ pub fn must_end_well(child: Pid) {
     assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
 }
 
-/// Exits without running any destructor, and without the rest of the test harness in a forked child.
+/// Exits without running any destructor, and in a forked child without the rest of the test harness.
 pub fn exit_at_once(status: i32) -> ! {
     // SAFETY: _exit has no preconditions.
     unsafe { libc::_exit(status) }
@@ -68,14 +68,14 @@ pub fn await_sleep_of(thread: Pid) {
     await_state(&format!("/proc/self/task/{thread}/stat"), 'S');
 }
 
-/// A process that stays when the peer that forked it is gone. Dropping this kills it and waits for that.
+/// A process that outlives the peer that forked it. Dropping this kills it and waits for that.
 pub struct Survivor(pub u32);
 
 impl Drop for Survivor {
     fn drop(&mut self) {
         let pid = Pid::from_raw(self.0.cast_signed());
         kill(pid, Signal::SIGKILL).unwrap();
-        // Nobody here may reap it: it is a zombie, or gone.
+        // This process may not reap it, so it is a zombie, or gone.
         await_state(&format!("/proc/{pid}/stat"), 'Z');
     }
 }

@@ -1,4 +1,4 @@
-//! A program that is no peer: it reads from us, and prints a line at a time.
+//! A program that is no peer: it reads from us, and prints line by line.
 
 use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -31,7 +31,7 @@ impl Program {
         self.lines.next().expect("the program ended").unwrap()
     }
 
-    /// The line that it prints when it has read this one.
+    /// The line that it prints after it has read this one.
     #[track_caller]
     pub fn ask(&mut self, line: &str) -> String {
         writeln!(self.input.as_ref().unwrap(), "{line}").unwrap();
@@ -44,7 +44,8 @@ impl Program {
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
-    /// Ends its input and waits for its end. What it still printed, and what it complained of if that is piped.
+    /// Ends its input and waits for its end. Returns the rest of its output, and its standard error if that is
+    /// piped.
     pub fn end(mut self) -> (ExitStatus, Vec<String>, String) {
         drop(self.input.take());
         let printed = self.lines.by_ref().map(Result::unwrap).collect();

@@ -1,4 +1,4 @@
-//! Another kernel or file system, played by seccomp(2): kinds of system calls that it refuses.
+//! Another kernel or file system, simulated by seccomp(2), which refuses kinds of system calls.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -8,7 +8,7 @@ use seccompiler::{
     SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-/// Has the kernel refuse a kind of system call from now on, as another kernel or file system does.
+/// Makes the kernel refuse a kind of system call from now on, as another kernel or file system does.
 pub fn refuse(what: &str) {
     let flags = |argument, bits: i32| {
         let bits = u64::from(bits.cast_unsigned());
@@ -24,7 +24,7 @@ pub fn refuse(what: &str) {
         "tmpfile" => (libc::SYS_openat, flags(2, libc::O_TMPFILE), libc::EOPNOTSUPP),
         "link_by_empty_path" => (libc::SYS_linkat, flags(4, libc::AT_EMPTY_PATH), libc::ENOENT),
         "link_by_proc" => (libc::SYS_linkat, flags(4, libc::AT_SYMLINK_FOLLOW), libc::ENOENT),
-        // No file system is known to be local then.
+        // Then no file system is known to be local.
         "statfs" => (libc::SYS_fstatfs, vec![], libc::ENOSYS),
         "unlink_busy" => (libc::SYS_unlink, vec![], libc::EBUSY),
         "flock" => (libc::SYS_flock, vec![], libc::EOPNOTSUPP),

@@ -1,4 +1,4 @@
-//! A directory of its own for each test, and what the tests ask of it.
+//! A directory for each test, and assertions about it.
 
 use std::fs::{File, FileTimes};
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,15 +17,16 @@ pub const DEAD_PID: u32 = 2_000_000_000;
 /// A user without privileges: `nobody`.
 pub const OTHER_USER: u32 = 65534;
 
-/// What a process may find at the path, without an owner.
+/// What may be at the path without an owner.
 pub const START: &[fn(&Sandbox)] =
     &[|_| (), |sandbox| sandbox.plant(record_of(DEAD_PID)), |sandbox| sandbox.plant("junk")];
 
-/// What the kernel or the file system refuses, and so each way of publishing.
+/// What the kernel or the file system refuses, which forces each way of publishing.
 pub const PUBLISHING: &[&[&str]] =
     &[&[], &["link_by_empty_path"], &["tmpfile"], &["link_by_empty_path", "link_by_proc"]];
 
-/// Where the tests have their files: `PIDLOCKFILE_TEST_DIR`, on the file system under test, or as always.
+/// Where the tests have their files: `PIDLOCKFILE_TEST_DIR`, on the file system under test, or the usual
+/// temporary directory.
 pub fn test_dir() -> PathBuf {
     env::var_os("PIDLOCKFILE_TEST_DIR").map_or_else(env::temp_dir, PathBuf::from)
 }
@@ -55,9 +56,9 @@ impl Sandbox {
         Lockfile::new(self.path()).unwrap()
     }
 
-    /// Takes the lock in this process. Where its kernel lock must be free again at a known moment, a
-    /// [`Peer`](crate::support::peer::Peer) holds it: a test that starts a process just now copies our files into
-    /// it until execve(2).
+    /// Takes the lock in this process. A test that needs the kernel lock to be free at a known moment lets a
+    /// [`Peer`](crate::support::peer::Peer) hold it: a test that is just starting a process copies our files
+    /// into it until execve(2).
     pub fn lock(&self) -> LockGuard {
         self.lockfile().try_lock().unwrap()
     }
@@ -79,7 +80,7 @@ impl Sandbox {
         String::from_utf8(fs::read(self.path()).unwrap()).unwrap()
     }
 
-    /// The names of all that is in the directory.
+    /// The names of everything in the directory.
     pub fn names(&self) -> Vec<String> {
         names_in(self.dir())
     }
@@ -91,8 +92,7 @@ impl Sandbox {
     }
 }
 
-/// The names of all that is in a directory, but for what FUSE and NFS keep of a file that was removed while
-/// somebody had it open.
+/// The names of everything in a directory, except what FUSE and NFS keep of a removed file that was still open.
 pub fn names_in(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -100,7 +100,7 @@ pub fn names_in(dir: &Path) -> Vec<String> {
     names.filter(|name| !kept.iter().any(|prefix| name.starts_with(prefix))).collect()
 }
 
-/// Tries until it gets the lock; the deadline is the test's own.
+/// Tries until it gets the lock; the test's own timeout is the limit.
 pub fn lock_spinning(lockfile: &Lockfile) -> LockGuard {
     loop {
         match lockfile.try_lock() {
@@ -125,13 +125,13 @@ pub fn record_of(pid: u32) -> String {
     format!("{pid}\n")
 }
 
-/// The stamp as every version of the crate has to know it: the nanoseconds of the modification time.
+/// The stamp as every version of the crate must know it: the nanoseconds of the modification time.
 pub fn stamp_nanoseconds(pid: u32) -> u32 {
     let spread = u32::try_from(u64::from(pid) * 1_000_003 % 8_999_993).unwrap();
     spread / 9 * 1000 + (spread % 9 + 1) * 100
 }
 
-/// A running process that knows nothing of locks, for as long as the value lives.
+/// A running process that has nothing to do with locks, as long as the value lives.
 pub struct Bystander(Child);
 
 impl Bystander {
@@ -159,8 +159,8 @@ pub fn is_root() -> bool {
     Uid::effective().is_root()
 }
 
-/// Leaves the test where it cannot run, and says so on the real standard error, which the test harness does
-/// not capture.
+/// Skips the test where it cannot run, and says so on the real standard error, which the test harness does not
+/// capture.
 macro_rules! require {
     ($condition:expr, $reason:expr) => {
         if !$condition {

@@ -1,4 +1,4 @@
-//! Stops a peer before any system call of a command, by ptrace(2): so a test picks the schedule.
+//! Stops a peer before any system call of a command, by ptrace(2), so that a test can choose the schedule.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use nix::unistd::Pid;
 
 use crate::support::peer::Peer;
 
-/// A peer whose system calls are watched.
+/// A peer whose system calls are traced.
 ///
-/// Only the thread that started the peer may trace it: a test does all of it in its own thread.
+/// Only the thread that started the peer may trace it, so a test does everything in its own thread.
 pub struct Traced {
     pub peer: Peer,
     thread: Pid,
@@ -34,7 +34,7 @@ impl Traced {
         Some(Traced::stopped(peer, thread))
     }
 
-    /// Takes control of a peer, gives it a command, and stops it before the first such system call.
+    /// Takes control of a peer, gives it a command, and stops it before the first system call of this kind.
     pub fn before(peer: Peer, command: &str, number: i64) -> Option<Traced> {
         let mut traced = Traced::new(peer)?;
         assert!(traced.run_to(command, |call| call.number == number), "there is none");
@@ -55,16 +55,16 @@ impl Traced {
         Traced { peer, thread }
     }
 
-    /// Gives the peer a command, and stops it before the first system call for which `here` says so.
-    /// Where there is none, it is stopped before its answer, and this says `false`.
+    /// Gives the peer a command, and stops it before the first system call that satisfies `here`. If there is
+    /// none, it is stopped before its answer, and this returns `false`.
     pub fn run_to(&mut self, command: &str, here: impl FnMut(&Call) -> bool) -> bool {
         self.peer.tell(command);
-        // A read that was interrupted, by our own attaching for one, is entered again.
+        // A read that was interrupted, for instance by our attaching, is entered again.
         while !(self.next_call().reads_a_command() && self.result_of_call() > 0) {}
         self.run_on_to(here)
     }
 
-    /// As [`run_to`](Self::run_to), from here on.
+    /// Continues as [`run_to`](Self::run_to) does.
     pub fn run_on_to(&mut self, mut here: impl FnMut(&Call) -> bool) -> bool {
         loop {
             let call = self.next_call();
@@ -77,7 +77,7 @@ impl Traced {
         }
     }
 
-    /// As [`run_to`](Self::run_to) the system call with this index.
+    /// As [`run_to`](Self::run_to), to the system call with this index.
     pub fn run_to_nth(&mut self, command: &str, nth: usize) -> bool {
         let mut index = 0;
         self.run_to(command, |_| {
@@ -86,7 +86,7 @@ impl Traced {
         })
     }
 
-    /// Gives the peer a command and lists the system calls with which it carries it out.
+    /// Gives the peer a command and lists the system calls that it makes for it.
     pub fn calls(&mut self, command: &str) -> Vec<i64> {
         let mut calls = Vec::new();
         self.run_to(command, |call| {
@@ -111,7 +111,7 @@ impl Traced {
         self.thread.as_raw().cast_unsigned()
     }
 
-    /// Kills a child, and has the peer that forked it reap it.
+    /// Kills a child, and lets the peer that forked it reap it.
     pub fn kill_child(mut self) -> Peer {
         kill(self.thread, Signal::SIGKILL).unwrap();
         assert!(matches!(wait_for(self.thread), Ok(WaitStatus::Signaled(..))));
@@ -126,7 +126,7 @@ impl Traced {
         self.peer
     }
 
-    /// Makes the call before which the peer is stopped fail with `errno`.
+    /// Makes the call at which the peer is stopped fail with `errno`.
     #[cfg(target_arch = "x86_64")]
     pub fn fail(&mut self, errno: Errno) {
         let mut registers = ptrace::getregs(self.thread).unwrap();
@@ -135,7 +135,7 @@ impl Traced {
         self.report(errno);
     }
 
-    /// Lets the call before which the peer is stopped go through, and reports `errno` for it all the same.
+    /// Lets the call at which the peer is stopped succeed, and reports `errno` for it all the same.
     #[cfg(target_arch = "x86_64")]
     pub fn report(&mut self, errno: Errno) {
         ptrace::syscall(self.thread, None).unwrap();
@@ -157,7 +157,7 @@ impl Traced {
         }
     }
 
-    /// Lets the call go through before which the peer is stopped.
+    /// Lets the call at which the peer is stopped happen.
     fn result_of_call(&mut self) -> i64 {
         let info = self.next_stop();
         assert_eq!(info.op, libc::PTRACE_SYSCALL_INFO_EXIT);
@@ -165,7 +165,7 @@ impl Traced {
         unsafe { info.u.exit.sval }
     }
 
-    /// Lets the read(2) go through before which the peer is stopped, and changes what it has read.
+    /// Lets the read(2) at which the peer is stopped happen, and changes what it has read.
     #[cfg(target_arch = "x86_64")]
     pub fn change_what_is_read(&mut self, change: impl FnOnce(&mut [u8])) {
         let len = usize::try_from(self.result_of_call()).unwrap();
@@ -213,7 +213,7 @@ impl Call {
     }
 
     /// The timespec that this argument points to.
-    #[cfg_attr(not(feature = "retry"), expect(dead_code, reason = "only who waits has one"))]
+    #[cfg_attr(not(feature = "retry"), expect(dead_code, reason = "only a waiter passes one"))]
     pub fn timespec(&self, index: usize) -> Duration {
         let word = |offset| {
             let address = self.argument(index) + offset;
@@ -243,12 +243,12 @@ impl Call {
     }
 }
 
-/// Waits for a change of a traced thread, which need not be the first of its process.
+/// Waits for a change of state of a traced thread, which need not be the first of its process.
 pub fn wait_for(thread: Pid) -> nix::Result<WaitStatus> {
     waitpid(thread, Some(WaitPidFlag::__WALL))
 }
 
-/// Unwraps, or leaves the test where tracing is forbidden, loudly.
+/// Unwraps, or skips the test where tracing is forbidden.
 macro_rules! require_traced {
     ($traced:expr) => {{
         let traced = $traced;

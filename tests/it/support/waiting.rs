@@ -1,4 +1,4 @@
-//! Waits that are ended, and how soon they end.
+//! Waits that something ends, and how soon they end.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use pidlockfile::{LockGuard, Lockfile};
 
 use crate::support::process::await_sleep_of;
 
-/// Longer than any test takes whose sleep ends early, and short enough to see one fail.
+/// Longer than any test whose sleep ends early takes, and short enough to see a test fail.
 pub const LONG: Duration = Duration::from_secs(60);
 pub const SOON: Duration = Duration::from_secs(20);
 
@@ -18,12 +18,12 @@ pub fn would_block() -> io::Error {
     io::ErrorKind::WouldBlock.into()
 }
 
-/// A policy that makes a second attempt when a test has long failed.
+/// A policy whose second attempt comes after a test has long failed.
 pub fn long_sleep() -> RetryPolicy {
     RetryPolicy::fixed(LONG).with_max_elapsed(LONG)
 }
 
-/// Waits for the lock in a sleep that only news of the lock can have ended.
+/// Waits for the lock in a sleep that only an event of the lock can end in time.
 pub fn long_wait(lockfile: &Lockfile, on_wait: impl FnMut(&Attempt<'_>)) -> LockGuard {
     let started = Instant::now();
     let guard = long_sleep().run().on_wait(on_wait).acquire(lockfile).unwrap();
@@ -31,7 +31,7 @@ pub fn long_wait(lockfile: &Lockfile, on_wait: impl FnMut(&Attempt<'_>)) -> Lock
     guard
 }
 
-/// Its async twin.
+/// The same wait in a task.
 #[cfg(feature = "tokio")]
 pub fn long_wait_async(lockfile: &Lockfile, on_wait: impl FnMut(&Attempt<'_>)) -> LockGuard {
     let started = Instant::now();
@@ -41,7 +41,7 @@ pub fn long_wait_async(lockfile: &Lockfile, on_wait: impl FnMut(&Attempt<'_>)) -
     guard
 }
 
-/// Sleeps through `sleep`, and is not cancelled.
+/// Sleeps through `sleep` without being cancelled.
 pub fn sleep_undisturbed(token: &CancelToken, sleep: Duration) {
     let policy = RetryPolicy::fixed(sleep).with_max_elapsed(sleep);
     let error = policy.run().cancel_on(token).call(|| Err::<(), _>(would_block())).unwrap_err();
@@ -49,8 +49,8 @@ pub fn sleep_undisturbed(token: &CancelToken, sleep: Duration) {
     assert!(error.elapsed >= sleep);
 }
 
-/// The shortest time of twenty from cancelling a wait that is asleep to its end. The shortest, because
-/// the machine may be busy with other things; a wait that looked now and then would be slow each time.
+/// The shortest time of twenty from cancelling a sleeping wait to its end. The shortest, because the machine
+/// may be busy with other things; a wait that only polled would be slow each time.
 pub fn quickest_end(wait: impl Fn(&CancelToken, &dyn Fn()) + Sync) -> Duration {
     let times = iter::repeat_with(|| {
         let token = CancelToken::new().unwrap();
@@ -70,7 +70,7 @@ pub fn quickest_end(wait: impl Fn(&CancelToken, &dyn Fn()) + Sync) -> Duration {
     times.take(20).min().unwrap()
 }
 
-/// A runtime with all drivers, in this thread.
+/// A runtime with all drivers, on this thread.
 #[cfg(feature = "tokio")]
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()

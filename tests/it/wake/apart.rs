@@ -16,7 +16,7 @@ use crate::support::process::{exit_at_once, forked, must_end_well, must_succeed}
 use crate::support::refuse::refuse;
 use crate::support::sandbox::Sandbox;
 use crate::support::waiting::long_wait;
-use crate::wake::{MS, TWINS};
+use crate::wake::{MS, WAITS};
 
 #[test]
 fn without_inotify_a_wait_goes_by_its_schedule() {
@@ -42,16 +42,16 @@ fn process_without_inotify() {
     wait(&mut held);
     #[cfg(feature = "tracing")]
     {
-        let heard = crate::support::listener::heard_while(|| wait(&mut held));
+        let lines = crate::support::listener::lines_while(|| wait(&mut held));
         assert!(
-            heard.iter().any(|line| line.starts_with("DEBUG no events of the lock error=")),
-            "{heard:?}"
+            lines.iter().any(|line| line.starts_with("DEBUG no events of the lock error=")),
+            "{lines:?}"
         );
     }
 }
 
 #[test]
-fn without_pidfds_a_release_and_a_killed_owner_are_news_all_the_same() {
+fn without_pidfds_a_release_and_a_killed_owner_still_raise_events() {
     for end in [Peer::kill as fn(&mut Peer), |owner| owner.must("unlock")] {
         let sandbox = Sandbox::new();
         let mut owner = Peer::holding(&sandbox.path());
@@ -63,7 +63,7 @@ fn without_pidfds_a_release_and_a_killed_owner_are_news_all_the_same() {
     }
 }
 
-/// Alone in a process: while it runs, no other wait there hears any news.
+/// Alone in a process, because no other wait there gets events while it runs.
 #[test]
 fn more_waits_than_a_process_may_watch_go_by_their_schedule() {
     must_succeed("wake::apart::process_that_waits_more_than_it_may_watch");
@@ -105,7 +105,7 @@ fn a_thousand_waits_leave_no_descriptor_behind() {
 fn process_that_waits_a_thousand_times() {
     let sandbox = Sandbox::new();
     let lockfile = sandbox.lockfile();
-    for wait in TWINS {
+    for wait in WAITS {
         let open = |rounds| {
             for _ in 0..rounds {
                 let mut held = Some(sandbox.lock());
@@ -118,7 +118,7 @@ fn process_that_waits_a_thousand_times() {
 }
 
 #[test]
-fn a_child_forked_in_the_middle_of_a_wait_waits_for_itself() {
+fn a_child_forked_in_the_middle_of_a_wait_waits_by_itself() {
     must_succeed("wake::apart::process_that_forks_in_the_middle_of_a_wait");
 }
 
@@ -158,7 +158,7 @@ fn a_forked_child_leaves_its_parents_watches_alone() {
 }
 
 #[test]
-fn a_forked_child_and_its_parent_take_no_news_from_each_other() {
+fn a_forked_child_and_its_parent_take_no_events_from_each_other() {
     must_succeed("wake::apart::process_that_waits_while_its_child_does");
 }
 
@@ -175,7 +175,7 @@ fn process_that_waits_while_its_child_does() {
         long_wait(&sandbox.lockfile(), release).unlock().unwrap();
     };
     wait(&mut || ());
-    // The parent's whole wait comes between the child's news and the child's sleep.
+    // The parent's whole wait comes between the child's event and the child's sleep.
     let (mut child_hears, mut parents_word) = io::pipe().unwrap();
     let (mut parent_hears, mut childs_word) = io::pipe().unwrap();
     let child = forked(|| {
@@ -199,7 +199,7 @@ fn process_whose_child_waits_too() {
         long_wait(&sandbox.lockfile(), |_| drop(held.take())).unlock().unwrap();
     };
     wait(&sandbox);
-    // The child waits, and ends its wait, while its parent sleeps.
+    // The child waits, and its wait ends, while its parent sleeps.
     let mut held = Some(sandbox.lock());
     let mut child = None;
     let guard = long_wait(&sandbox.lockfile(), |_| {
@@ -213,9 +213,9 @@ fn process_whose_child_waits_too() {
     wait(&sandbox);
 }
 
-/// A second as a rule, and as many as `PIDLOCKFILE_FAIRNESS_SECONDS` says.
+/// For one second, or for `PIDLOCKFILE_FAIRNESS_SECONDS`.
 #[test]
-fn of_sixteen_waiters_none_starves() {
+fn none_of_sixteen_waiters_starves() {
     must_succeed("wake::apart::process_with_sixteen_waiters");
 }
 

@@ -22,16 +22,16 @@ fn sleeps(call: &Call) -> bool {
     call.number == libc::SYS_ppoll
 }
 
-/// Whether it sleeps for a moment in which it listens to nothing but the end of its owner, of which there is a pidfd.
+/// Whether this is the short sleep that listens only to the end of its owner, of which there is a pidfd.
 fn waits_for_the_end(call: &Call) -> bool {
     sleeps(call) && call.argument(1) == 1
 }
 
-/// How often a waiter did what, from one sleep to the next.
+/// What a waiter did from one sleep to the next, and how often.
 #[derive(Debug, Default)]
 pub struct Reaction {
-    pub naps: usize,
-    pub longest_nap: Duration,
+    pub delays: usize,
+    pub longest_delay: Duration,
     pub attempts: usize,
     pub watches: usize,
     pub unwatches: usize,
@@ -41,8 +41,8 @@ pub fn reaction(traced: &mut Traced) -> Reaction {
     let mut did = Reaction::default();
     assert!(traced.run_on_to(|call| {
         if call.number == libc::SYS_clock_nanosleep {
-            did.naps += 1;
-            did.longest_nap = did.longest_nap.max(call.timespec(2));
+            did.delays += 1;
+            did.longest_delay = did.longest_delay.max(call.timespec(2));
         }
         did.attempts += usize::from(call.number == libc::SYS_flock);
         did.watches += usize::from(call.number == libc::SYS_inotify_add_watch);
@@ -113,8 +113,8 @@ fn the_death_of_the_next_owner_before_any_system_call_of_a_woken_waiter_is_not_m
     not_missed_once_woken(Peer::kill);
 }
 
-/// The lock is released and taken again, and the waiter woken by that; then it changes hands once more,
-/// and what the waiter is to hear is the third owner's release.
+/// The lock is released and taken again, which wakes the waiter; then it changes hands once more, and the
+/// waiter must notice the third owner's release.
 fn not_missed_once_woken(end: impl Fn(&mut Peer)) {
     for nth in 0.. {
         let sandbox = Sandbox::new();
@@ -140,8 +140,8 @@ fn not_missed_once_woken(end: impl Fn(&mut Peer)) {
 }
 
 #[test]
-fn an_owner_that_has_closed_its_file_is_left_to_die_before_an_attempt() {
-    // Where the machine is so slow that the moment is over before it begins, the attempt comes at once.
+fn an_owner_that_has_closed_its_file_gets_time_to_end_before_an_attempt() {
+    // If the machine is so slow that the moment is over before it begins, the attempt comes at once.
     for _ in 0..20 {
         let sandbox = Sandbox::new();
         let owner = Bystander::new();
@@ -175,18 +175,18 @@ fn a_kernel_lock_that_outlives_the_close_of_the_file_is_tried_again() {
     drop(other);
     assert!(traced.run_on_to(|call| call.number == libc::SYS_flock));
     assert!(traced.run_on_to(sleeps));
-    // Of this there is no news.
+    // This raises no event.
     owner.unlock().unwrap();
     assert_eq!(traced.go_on().answer(), "ok");
 }
 
 #[test]
-fn a_waiter_that_loses_again_and_again_makes_room_for_its_rivals() {
+fn a_waiter_that_loses_again_and_again_lets_its_rivals_try_first() {
     let sandbox = Sandbox::new();
     let mut owner = Peer::holding(&sandbox.path());
     let mut rival = Peer::at(&sandbox.path());
     let mut traced = require_traced!(falling_asleep(&sandbox.path()));
-    let mut naps = Vec::new();
+    let mut delays = Vec::new();
     for lost in 0..60 {
         owner.must("unlock");
         rival.must("try_lock");
@@ -194,18 +194,18 @@ fn a_waiter_that_loses_again_and_again_makes_room_for_its_rivals() {
         let did = reaction(&mut traced);
         assert_eq!((did.attempts, did.watches, did.unwatches), (1, 1, 1), "{did:?}");
         let most = 2_u32.saturating_pow(lost).saturating_sub(1).min(128);
-        assert!(did.longest_nap <= most * Duration::from_micros(200), "{lost}: {did:?}");
-        naps.push(did.naps);
+        assert!(did.longest_delay <= most * Duration::from_micros(200), "{lost}: {did:?}");
+        delays.push(did.delays);
     }
-    assert_eq!(naps[0], 0, "{naps:?}");
-    // Three of four, of 59. What is outside comes once in 100,000 times.
-    let naps: usize = naps.iter().sum();
-    assert!((20..=56).contains(&naps), "{naps}");
+    assert_eq!(delays[0], 0, "{delays:?}");
+    // On average three in four of 59. A result outside this range comes once in 100,000 times.
+    let delays: usize = delays.iter().sum();
+    assert!((20..=56).contains(&delays), "{delays}");
 }
 
-/// It is a second that is the matter, and takes one.
+/// The test is about one second, and takes that long.
 #[test]
-fn after_a_second_without_news_no_room_is_made() {
+fn after_a_second_without_events_a_waiter_tries_at_once() {
     let sandbox = Sandbox::new();
     let _owner = Peer::holding(&sandbox.path());
     let mut traced = require_traced!(falling_asleep(&sandbox.path()));
@@ -215,7 +215,7 @@ fn after_a_second_without_news_no_room_is_made() {
     }
     thread::sleep(Duration::from_millis(1001));
     set_mode(&sandbox.path(), 0o600);
-    assert_eq!(reaction(&mut traced).naps, 0);
+    assert_eq!(reaction(&mut traced).delays, 0);
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn the_end_of_an_owner_that_a_look_at_its_file_has_hidden_is_not_missed() {
     let owner = Bystander::new();
     sandbox.plant(record_of(owner.pid()));
     let mut traced = require_traced!(falling_asleep(&sandbox.path()));
-    // It has seen the owner alive, and still has the kernel lock with which it looked.
+    // It has seen the owner alive, and still holds the kernel lock with which it looked.
     let mut other = Traced::new(Peer::at(&sandbox.path())).unwrap();
     let unlock = libc::LOCK_UN as u64;
     let unlocks = |call: &Call| call.number == libc::SYS_flock && call.argument(1) == unlock;

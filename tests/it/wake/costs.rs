@@ -9,14 +9,14 @@ use crate::wake::calls::{falling_asleep, reaction};
 
 #[cfg(all(feature = "tokio", target_arch = "x86_64"))]
 #[test]
-fn an_async_waiter_takes_no_nap_that_is_shorter_than_its_clock_can_tell() {
+fn an_async_waiter_skips_a_delay_that_is_shorter_than_a_tick_of_its_clock() {
     let sandbox = Sandbox::new();
     let mut owner = Peer::holding(&sandbox.path());
     let mut rival = Peer::at(&sandbox.path());
     let sleeps = |call: &Call| call.number == libc::SYS_epoll_wait && call.argument(3) != 0;
     let mut traced = require_traced!(Traced::new(Peer::at(&sandbox.path())));
     assert!(traced.run_to("wait_async", sleeps));
-    // By then it would make room for as many, less than a tick each.
+    // By now it would delay its attempts for as many rivals, by less than a tick each.
     for _ in 0..3 {
         owner.must("unlock");
         rival.must("try_lock");
@@ -43,7 +43,7 @@ fn a_watch_is_not_taken_away_only_to_be_put_back() {
 }
 
 #[test]
-fn what_costs_something_is_done_only_before_a_long_sleep() {
+fn a_watch_is_put_up_only_before_a_long_sleep() {
     let sandbox = Sandbox::new();
     let watches = |command: &str| {
         let mut traced = Traced::new(Peer::at(&sandbox.path()))?;
@@ -53,7 +53,7 @@ fn what_costs_something_is_done_only_before_a_long_sleep() {
     let mut owner = Peer::holding(&sandbox.path());
     let by_schedule = watches("wait_by_schedule");
     require!(by_schedule.is_some(), "tracing is forbidden");
-    // Each is seen up to its first word: of the default policy, that is before a sleep of 10 ms.
+    // Each trace ends at the peer's first answer; with the default policy that comes before a sleep of 10 ms.
     assert_eq!(by_schedule, Some(false));
     assert_eq!(watches("wait_by_default"), Some(false));
     assert_eq!(watches("wait"), Some(true));
@@ -63,7 +63,7 @@ fn what_costs_something_is_done_only_before_a_long_sleep() {
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn where_waiters_must_open_the_file_for_writing_its_closing_is_no_news() {
+fn where_waiters_must_open_the_file_for_writing_its_closing_is_no_event() {
     for needs_writing in [false, true] {
         let sandbox = Sandbox::new();
         let mut owner = Peer::holding(&sandbox.path());
@@ -72,14 +72,14 @@ fn where_waiters_must_open_the_file_for_writing_its_closing_is_no_news() {
             assert!(traced.run_to("wait", |call| call.number == libc::SYS_flock));
             traced.fail(nix::errno::Errno::EBADF);
         }
-        let mut news = 0;
+        let mut mask = 0;
         let watch = |call: &Call| {
-            news = call.argument(2);
+            mask = call.argument(2);
             call.number == libc::SYS_inotify_add_watch
         };
         assert!(if needs_writing { traced.run_on_to(watch) } else { traced.run_to("wait", watch) });
-        assert_eq!(news & u64::from(libc::IN_CLOSE_WRITE) == 0, needs_writing);
-        assert_ne!(news & u64::from(libc::IN_ATTRIB), 0);
+        assert_eq!(mask & u64::from(libc::IN_CLOSE_WRITE) == 0, needs_writing);
+        assert_ne!(mask & u64::from(libc::IN_ATTRIB), 0);
         let mut waiter = traced.go_on();
         owner.must("unlock");
         assert_eq!(waiter.answer(), "ok");

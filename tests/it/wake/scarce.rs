@@ -1,4 +1,4 @@
-//! What a wait takes of what is scarce: inotify instances and descriptors, and whose they are.
+//! A wait's use of scarce resources: inotify instances and descriptors, and who owns them.
 
 use std::fs::{self, File};
 use std::io::{self, PipeReader, Read as _, Write as _};
@@ -49,7 +49,7 @@ fn process_with_a_hundred_waits() {
             let waits = waits.clone();
             scope.spawn(move || {
                 let lockfile = sandbox.lockfile();
-                // A second time if another one's events have woken it; nobody listens then.
+                // A second time if another lock's events have woken it; then nobody listens.
                 let guard = long_wait(&lockfile, |_| {
                     let _ = waits.send(());
                 });
@@ -90,24 +90,24 @@ fn process_with_few_descriptors() {
     }
 }
 
-/// Puts a descriptor of another kind in the place of the instance that the process has kept.
+/// Puts another kind of descriptor in the place of the instance that the process keeps.
 fn replace_by(stranger: &PipeReader) -> RawFd {
     let number = inotify_descriptors()[0];
     fcntl(stranger, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     nix::unistd::close(number).unwrap();
-    // SAFETY: the number is free, and nobody but the crate under test knows it.
+    // SAFETY: the number is free, and only the crate under test knows it.
     let put = unsafe { nix::unistd::dup2_raw(stranger, number) }.unwrap();
     put.into_raw_fd()
 }
 
-/// Waits where the number of the kept instance is a stranger's, which must stay untouched.
+/// Waits where the number of the kept instance refers to a stranger's descriptor, which must stay untouched.
 fn wait_beside_a_stranger() {
     wait_once();
     let (stranger, mut writer) = io::pipe().unwrap();
     writer.write_all(b"a stranger's").unwrap();
     let number = replace_by(&stranger);
     wait_once();
-    // SAFETY: it is ours since `replace_by`.
+    // SAFETY: `replace_by` made it ours.
     let mut stranger = unsafe { File::from_raw_fd(number) };
     drop(writer);
     let mut text = String::new();
@@ -115,7 +115,7 @@ fn wait_beside_a_stranger() {
     assert_eq!(text, "a stranger's");
 
     let (stranger, _) = io::pipe().unwrap();
-    // At its end, reading it returns nothing, for ever.
+    // At its end, reads return nothing, for ever.
     let number = replace_by(&stranger);
     wait_once();
     let link = fs::read_link(format!("/proc/thread-self/fd/{number}")).unwrap();
@@ -123,7 +123,7 @@ fn wait_beside_a_stranger() {
 }
 
 #[test]
-fn a_program_that_has_closed_all_descriptors_waits_without_touching_those_that_came_after() {
+fn a_program_that_has_closed_all_descriptors_waits_without_touching_later_ones() {
     must_succeed("wake::scarce::process_that_has_closed_its_descriptors");
 }
 
@@ -148,7 +148,7 @@ fn process_with_a_thread_apart() {
         wait_beside_a_stranger();
     });
     apart.join().unwrap();
-    // The other threads' is still there, and theirs is still waited with.
+    // The other threads' instance is still there, and their waits still use it.
     assert_eq!(inotify_descriptors(), before);
     wait_once();
 }

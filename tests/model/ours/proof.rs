@@ -8,7 +8,7 @@ use crate::world::{Aim, BLANK, Word};
 
 impl Call<'_> {
     pub(super) fn prove_fstat(&mut self) {
-        // What it read is judged. Forgetting it here makes one state of many.
+        // Its content has been judged. Forgetting it here merges many states into one.
         (self.thread.pid, self.thread.stamp) = (0, 0);
         let count = self.world.link_count(self.file());
         let may_be_written = self.thread.aim != Aim::TakeOver
@@ -46,7 +46,7 @@ impl Call<'_> {
         }
     }
 
-    /// To open the directory is a step only where it changes something.
+    /// Opening the directory is a step only if it changes something.
     fn prove_by_path(&mut self) {
         let asks = self.world.caches_names(self.process);
         self.then(if asks { Next::ProveDirectory } else { Next::ProvePath });

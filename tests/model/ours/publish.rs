@@ -1,4 +1,4 @@
-//! Step 4: `src/publish.rs`, the unnamed way and the exclusive way; and the end of every way to own.
+//! Step 4: `src/publish.rs`, the unnamed and the exclusive way, and how every way ends in ownership.
 
 use super::Call;
 use crate::setup::Mutant;

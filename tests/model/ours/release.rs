@@ -20,7 +20,7 @@ impl Call<'_> {
         }
     }
 
-    /// On a local file system the inode number of a file that is open tells enough.
+    /// On a local file system the inode number of an open file is proof enough.
     fn prove_own(&mut self, aim: Aim) {
         self.thread.aim = aim;
         let is_enough =
@@ -64,7 +64,7 @@ impl Call<'_> {
         self.then(Next::WriteRecord);
     }
 
-    /// The child's word is that `adopt` has returned; to the model it is the record.
+    /// The child reports that `adopt` has returned; in the model the record shows it.
     pub(super) fn await_child(&mut self) -> Option<()> {
         let is_adopted = self.world.read(self.file()).record != self.thread.pid;
         if is_adopted || self.rules.is(Mutant::ParentDoesNotWait) {

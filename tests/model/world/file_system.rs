@@ -1,4 +1,4 @@
-//! What file systems tell, and what they do not.
+//! What file systems show, and what they hide.
 
 use super::{FileId, ProcessId, World};
 
@@ -6,18 +6,18 @@ use super::{FileId, ProcessId, World};
 pub(crate) enum FileSystem {
     /// An open file keeps its inode number, and `unlink` takes its link count to 0.
     Local,
-    /// The worst of FUSE: each file at the path has the number of the one before, even while that one
-    /// is open, and a link count that never says 0. The kernel calls a removed file "(deleted)".
+    /// The worst FUSE server: each new file at the path has the inode number of the one before, even while that
+    /// one is open, and the link count is never 0. The kernel calls a removed file "(deleted)".
     NumbersUsedAgain,
-    /// The same, and a removed file that is open gets another name, which the kernel then knows.
+    /// The same, but a removed file that is open gets another name, which the kernel knows.
     SillyRename,
-    /// One NFS, two clients. A client's dentry cache shows a name's old file until it opens the
-    /// directory, it learns of no removal but its own, and no link count says 0.
+    /// One NFS server, two clients. A client's dentry cache shows the old file under a name until the client
+    /// opens the directory. A client learns only of its own removals, and no link count is 0.
     TwoClients,
-    /// An `NFSv3` server whose clock has not moved on: opening the directory shows nothing new.
+    /// An `NFSv3` server whose clock has not advanced: opening the directory shows no change.
     CoarseClock,
-    /// The second process comes through FUSE to the local directory of the first: one set of files,
-    /// and two of kernel locks.
+    /// The second process uses the first one's local directory through FUSE: one set of files, and two sets of
+    /// kernel locks.
     SecondMount,
 }
 
@@ -37,7 +37,7 @@ impl FileSystem {
         }
     }
 
-    /// What statfs says of the mount: the one rule for giving a stamp and for believing one.
+    /// The result of statfs for the mount, which decides whether a stamp is given and whether one is believed.
     fn is_local(self, mount: usize) -> bool {
         self == FileSystem::Local || self == FileSystem::SecondMount && mount == 0
     }
@@ -54,7 +54,7 @@ impl FileSystem {
         matches!(self, FileSystem::NumbersUsedAgain | FileSystem::SillyRename)
     }
 
-    /// Whether a link count of 0 tells a removed file.
+    /// Whether a removed file has a link count of 0.
     pub(crate) fn counts_to_zero(self) -> bool {
         self == FileSystem::Local
     }
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// What fstat says.
+    /// The result of fstat.
     pub(crate) fn link_count(&self, file: FileId) -> usize {
         let inode = self.file(file).inode;
         let count = self.names.iter().filter(|&&name| name == Some(inode)).count();

@@ -3,12 +3,12 @@
 use super::{BLANK, DATA, FileId, Inode, OpenFile, Pid, ProcessId, World, small};
 
 impl World {
-    /// A file that nobody has open, at the path.
+    /// A file at the path that nobody has open.
     pub(crate) fn plant(&mut self, record: Pid) {
         self.names[0] = Some(self.new_inode(0, record));
     }
 
-    /// A file of the second user, which has another name elsewhere.
+    /// A file of the second user with another name elsewhere.
     pub(crate) fn plant_with_a_second_name(&mut self, record: Pid) {
         let inode = self.new_inode(1, record);
         self.names = [Some(inode); 2];
@@ -70,7 +70,7 @@ impl World {
         Some(file)
     }
 
-    /// False says EEXIST.
+    /// False means EEXIST.
     pub(crate) fn link(&mut self, process: ProcessId, file: FileId) -> bool {
         let inode = self.file(file).inode;
         let free = self.at_path().is_none();
@@ -83,7 +83,7 @@ impl World {
         free
     }
 
-    /// Where names are inodes: the new name has the old one's content, and no kernel lock.
+    /// Where each name is an inode of its own: the new name has the old one's content, and no kernel lock.
     pub(crate) fn link_as_an_inode(&mut self, process: ProcessId, file: FileId) -> bool {
         let copy = self.create_unnamed(process);
         *self.inode_mut(copy) = self.inode(self.file(file).inode);
@@ -92,7 +92,7 @@ impl World {
         linked
     }
 
-    /// False says EPERM.
+    /// False means EPERM.
     pub(crate) fn unlink(&mut self, process: ProcessId) -> bool {
         let Some(inode) = self.names[0] else { return true };
         let may = !self.is_sticky || self.inode(inode).user == self.user(process);
@@ -129,7 +129,7 @@ impl World {
         self.inode(self.file(file).inode)
     }
 
-    /// Any write voids the stamp: it moves the time of the last change.
+    /// Any write voids the stamp, because it changes the time.
     pub(crate) fn write(&mut self, file: FileId, record: Pid) {
         let inode = self.inode_mut(file);
         (inode.record, inode.stamp, inode.is_ours) = (record, 0, false);
@@ -151,7 +151,7 @@ impl World {
         self.at_path().map(|inode| inode.record)
     }
 
-    /// Not what any call says, but what is so.
+    /// The truth, which no call returns.
     pub(crate) fn is_at_path(&self, file: FileId) -> bool {
         self.names[0] == Some(self.file(file).inode)
     }
@@ -187,7 +187,7 @@ impl World {
         self.locks_of_others(file).next().is_some()
     }
 
-    /// Whether anybody has the kernel lock of what the path names.
+    /// Whether the file that the path names is kernel-locked.
     pub(crate) fn is_locked(&self) -> bool {
         let mut files = self.files.iter().flatten();
         files.any(|file| file.locked && self.names[0] == Some(file.inode))

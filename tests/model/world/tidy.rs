@@ -1,10 +1,10 @@
-//! One form for all states that differ in numbers only.
+//! Brings states that differ only in numbers into one form.
 
 use super::{OpenFile, World, small};
 
 impl World {
-    /// Drops what nothing refers to and numbers the rest in the order of reference, so that states that
-    /// differ in numbers only are one.
+    /// Drops what nothing refers to and numbers the rest in the order of reference, so that states that differ
+    /// only in numbers are equal.
     pub(crate) fn tidy(&mut self) {
         let mut files = Renumbering::default();
         for thread in &mut self.threads {
@@ -22,7 +22,8 @@ impl World {
         for file in self.files.iter_mut().flatten() {
             file.inode = inodes.number(file.inode);
         }
-        // A cached name keeps no file: a server says ESTALE of one that is gone, and is asked again.
+        // A cached name keeps no file: the server returns ESTALE for a file that is gone, and the client asks
+        // again.
         for cached in &mut self.cached {
             *cached = cached.and_then(|inode| inodes.new[usize::from(inode)]);
         }
@@ -30,7 +31,7 @@ impl World {
     }
 }
 
-/// Old numbers to new ones, counted in the order of first mention.
+/// Maps old numbers to new ones, in the order of first mention.
 #[derive(Default)]
 struct Renumbering {
     new: [Option<u8>; 8],

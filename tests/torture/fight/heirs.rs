@@ -1,4 +1,4 @@
-//! Processes that get the pid of a killed owner before anybody can look at what it left behind.
+//! Processes that get a killed owner's pid before another process can look at its file.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,19 +16,19 @@ use crate::sandbox::{OTHER_USER, record_of, stamp_nanoseconds};
 use crate::script;
 use crate::witness::count_in;
 
-/// Who gets the pid of an owner that was killed.
+/// The process that gets a killed owner's pid.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Heir {
-    /// In a pid namespace its successor in the fight, elsewhere nobody soon.
+    /// In a pid namespace the next worker, elsewhere no process soon.
     Successor,
-    /// A process that knows nothing of the lock, before anybody can look at what was left behind.
+    /// A process that does not use the lock, before another process can look at the file.
     Stranger,
-    /// A pid-only program, before anybody can look at what was left behind: it may write its pid into that.
+    /// A pid-only program, before another process can look at the file: it may write its pid into it.
     Script,
 }
 
 impl Heir {
-    /// How many live at once. That the lock was had in spite of the older ones has been seen.
+    /// How many live at once. It is already proven that the lock can be taken in spite of the older ones.
     fn most(self) -> usize {
         match self {
             Heir::Successor => 0,
@@ -39,8 +39,8 @@ impl Heir {
 }
 
 impl Fight {
-    /// Kills the owner, if there is one, and gives its pid to an heir while no worker moves. Then somebody must
-    /// get the lock.
+    /// Kills the owner, if there is one, and gives its pid to an heir while all workers are stopped. Then a
+    /// worker must get the lock.
     pub fn kill_the_owner(&mut self) {
         self.let_the_stopped_one_go_on();
         for worker in &self.workers {
@@ -56,7 +56,7 @@ impl Fight {
             self.workers[victim].kill().unwrap();
             self.workers[victim].wait().unwrap();
             self.kills += 1;
-            // Without a stamp the leftover counts as any program's.
+            // Without a stamp the leftover counts as any other program's.
             if is_stamped(&self.arena.lock_path(), pid) {
                 recycle(pid);
                 let heir = self.new_heir();
@@ -87,7 +87,7 @@ impl Fight {
         stranger.spawn().unwrap()
     }
 
-    /// Reaps those that have ended, and kills those that are too many, wherever they are.
+    /// Reaps the heirs that have ended, and kills the oldest if there are too many, wherever they are.
     fn part_with_heirs(&mut self) {
         self.heirs.retain_mut(|heir| heir.try_wait().unwrap().is_none());
         while self.heirs.len() > self.terms.heir.most() {

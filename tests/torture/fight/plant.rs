@@ -1,4 +1,4 @@
-//! Stale files for those who fight, as an outsider puts them in place.
+//! Stale files, put in place for the workers by an outsider.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -13,7 +13,8 @@ impl Fight {
     pub fn plant(&mut self) {
         let record = self.stale_record();
         let prepared = self.arena.dir.join("prepared");
-        // It stays for a while: a planted file with a second name has one link left when its name has gone.
+        // It stays for a while: a planted file with a second name keeps one link when its first name is
+        // removed.
         match fs::remove_file(&prepared) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{error}"),
             _ => fs::write(&prepared, &record).unwrap(),
@@ -30,16 +31,18 @@ impl Fight {
         }
     }
 
-    /// Complete, as a careful outsider does it, or as `set -C; echo PID > FILE`, which a reader can find empty.
+    /// Complete, as a careful outsider writes it, or as `set -C; echo PID > FILE` does, which a reader can find
+    /// empty.
     fn plant_once(&self, prepared: &Path, record: &str) -> io::Result<()> {
-        // What `set -C` writes late may meet the record of a script that found the file empty: its own fault.
+        // The late write of `set -C` may meet the record of a script that found the file empty: that is its own
+        // fault.
         if self.terms.heir == Heir::Script || random(2) == 0 {
             match fs::hard_link(prepared, self.arena.lock_path()) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
                 planted => return planted,
             }
         }
-        // Here, and where the file system has no hard links.
+        // In this case, and where the file system has no hard links.
         File::create_new(self.arena.lock_path())?.write_all(record.as_bytes())
     }
 
@@ -47,8 +50,8 @@ impl Fight {
         match random(5) {
             0 => String::new(),
             1 => "garbage".to_owned(),
-            // Its own pid for one of them, a live process for all the others. A stranger that gets this pid
-            // is the owner by its record.
+            // One worker finds its own pid, and all others a live process. A stranger that gets this pid owns
+            // the lock by the record.
             2 if !self.workers.is_empty() && self.terms.heir == Heir::Successor => {
                 record_of(self.workers[random_index(WORKERS)].id())
             }

@@ -1,4 +1,4 @@
-//! How a peer meets the end of a process: its child's, the holder's, or its own.
+//! The end of a process: a peer's child, the holder, or the peer itself.
 
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,7 +21,7 @@ pub const COMMANDS: &[Command] = &[
     ("kill_child", Does(|peer, _| kill_child(peer))),
     ("end_child", Does(|peer, _| end_child(peer))),
     ("ignore_sigterm", Does(|_, _| handle_sigterm(SigHandler::SigIgn))),
-    // As a daemon that calls execve(2) to start anew: it loses its descriptors, and keeps its pid.
+    // Like a daemon that calls execve(2) to restart: it loses its descriptors, and keeps its pid.
     ("exec_on_sigterm", Does(|_, _| handle_sigterm(SigHandler::Handler(exec_sleep)))),
     ("signal_after_becoming", Tries(|peer, user| signal_after_becoming(&peer.lockfile, user))),
     ("wait_among_signals", Does(|peer, _| wait_among_signals(&peer.lockfile))),
@@ -52,14 +52,14 @@ extern "C" fn exec_sleep(_: libc::c_int) {
     exit_at_once(0)
 }
 
-/// Asks for the holder with all privileges, and ends it with those of the user.
+/// Finds the holder with all privileges, and signals it with the user's.
 fn signal_after_becoming(lockfile: &Lockfile, user: &str) -> Result<(), Error> {
     let holder = holder(lockfile);
     become_user(user);
     holder.terminate()
 }
 
-/// Waits for the holder while signals come, to this very thread.
+/// Waits for the holder while this thread receives signals.
 fn wait_among_signals(lockfile: &Lockfile) {
     static HANDLED: AtomicU32 = AtomicU32::new(0);
     extern "C" fn count(_: libc::c_int) {

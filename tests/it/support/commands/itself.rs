@@ -1,4 +1,4 @@
-//! What a peer does to itself: its forks and threads, its user, its limits, what it sees of the system.
+//! What a peer does to itself: its forks and threads, its user, its limits, its view of the system.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader};
@@ -27,7 +27,7 @@ pub const COMMANDS: &[Command] = &[
     ("pid_in_host", Says(|_, _| pid_in_host())),
     ("traceme", Answers(|_, _| trace_me())),
     ("refuse", Does(|_, call| refuse(call))),
-    // The child answers in our place.
+    // The child answers instead of us.
     ("child", Answers(|peer, line| pass_on(line, &mut peer.child.as_mut().unwrap().1))),
     ("fork", Does(|peer, _| fork_a_child(peer))),
     ("fork_with_pid", Does(|peer, pid| fork_with_pid(peer, number(pid)))),
@@ -49,12 +49,12 @@ pub const COMMANDS: &[Command] = &[
     ("set_pid_max", Does(|_, max| fs::write("/proc/sys/kernel/pid_max", max).unwrap())),
 ];
 
-/// By the /proc that every peer has until it mounts its own: the host's.
+/// Through the host's /proc, which every peer has until it mounts its own.
 fn pid_in_host() -> String {
     fs::read_link("/proc/self").unwrap().to_str().unwrap().to_owned()
 }
 
-/// Lets the process that started this one trace it, and stops until it does.
+/// Allows the process that started this one to trace it, and stops until it does.
 fn trace_me() {
     match ptrace::traceme() {
         Ok(()) => {
@@ -84,7 +84,7 @@ fn fork_with_pid(peer: &mut State, pid: u32) {
     assert_eq!(peer.child.as_ref().unwrap().0.as_raw().cast_unsigned(), pid);
 }
 
-/// Has another thread fork a child when the test opens a fifo; the child lives as long as the peer.
+/// Makes another thread fork a child when the test opens a fifo; the child lives as long as the peer.
 fn fork_when_told(path: &Path) {
     let (told, forked) = (path.with_extension("tell"), path.with_extension("forked"));
     let (ends_with_us, writer) = pipe().unwrap();
@@ -107,7 +107,7 @@ fn fork_when_told(path: &Path) {
     });
 }
 
-/// Lives on when the commands end, until it is killed.
+/// Keeps running when the commands end, until it is killed.
 fn stay() -> ! {
     answer(OK);
     loop {
@@ -115,7 +115,7 @@ fn stay() -> ! {
     }
 }
 
-/// Ends this thread, the first of a forked child; a second one goes on.
+/// Ends this thread, the first of a forked child; a second one continues.
 fn go_on_in_a_thread(peer: &mut State) -> ! {
     let mut peer = State {
         lockfile: peer.lockfile.clone(),
@@ -144,7 +144,7 @@ fn park_a_thread() -> String {
     receiver.recv().unwrap().to_string()
 }
 
-/// A user's number, and that of a group if it is another.
+/// A uid, and a gid if it is different.
 pub fn become_user(ids: &str) {
     let (user, group) = ids.split_once(' ').unwrap_or((ids, ids));
     setgroups(&[]).unwrap();

@@ -23,7 +23,7 @@ pub const COMMANDS: &[Command] = &[
     ("panic", Does(|peer, _| panic_while_holding(peer))),
     ("kernel_lock_only", Does(|peer, _| peer.lockfile = peer.lockfile.clone().kernel_lock_only())),
     ("mode", Does(|peer, mode| peer.lockfile = peer.lockfile.clone().mode(octal(mode)))),
-    // What the failing attempt would print, and whether another try may help.
+    // The text of the failed attempt, and whether another attempt may help.
     ("text", Says(|peer, _| refusal(peer).to_string())),
     ("is_temporary", Says(|peer, _| refusal(peer).is_temporary().to_string())),
     ("count", Does(|peer, rounds| count(&peer.lockfile, number(rounds)))),
@@ -52,7 +52,7 @@ fn panic_while_holding(peer: &mut State) {
     assert!(result.is_err());
 }
 
-/// Adds to the number in a file as often as told, each time under the lock.
+/// Increments the number in a file as often as told, each time under the lock.
 fn count(lockfile: &Lockfile, rounds: u32) {
     let file = lockfile.path().with_file_name("count");
     for _ in 0..rounds {
@@ -63,7 +63,7 @@ fn count(lockfile: &Lockfile, rounds: u32) {
     }
 }
 
-/// Locks in a thread with descriptors of its own, which holds the lock for as long as the peer lives.
+/// Locks in a thread with its own descriptors, which holds the lock as long as the peer lives.
 fn lock_in_a_thread(lockfile: Lockfile) {
     let (locked, is_locked) = mpsc::channel();
     thread::spawn(move || {
@@ -77,8 +77,8 @@ fn lock_in_a_thread(lockfile: Lockfile) {
     is_locked.recv().unwrap();
 }
 
-/// Locks and unlocks in a thread with descriptors of its own, where the number of the lock file's
-/// descriptor is that of a stranger's file in the table of the first thread.
+/// Locks and unlocks in a thread with its own descriptors, where the first thread's table has a stranger's file
+/// under the number of the lock file's descriptor.
 fn cycle_beside_a_stranger(lockfile: &Lockfile) -> Result<(), Error> {
     let stranger = File::open(lockfile.path().with_file_name("stranger")).unwrap();
     let number = stranger.into_raw_fd();
@@ -92,7 +92,7 @@ fn cycle_beside_a_stranger(lockfile: &Lockfile) -> Result<(), Error> {
     thread::scope(|scope| scope.spawn(cycle).join().unwrap())
 }
 
-/// The descriptor that a guard has of the lock file, to do with what no careful program does.
+/// The guard's descriptor of the lock file, for what no careful program does with it.
 fn take_descriptor_of(path: &Path) -> OwnedFd {
     let lock_file = fs::metadata(path).unwrap().ino();
     let entries = fs::read_dir("/proc/self/fd").unwrap().flatten();

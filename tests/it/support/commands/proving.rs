@@ -1,4 +1,4 @@
-//! What a peer says of the lock: its recorded owner, and its proven holder.
+//! What a peer reports about the lock: its recorded owner, and its proven holder.
 
 use pidlockfile::{Error, Holder, Lockfile};
 

@@ -1,4 +1,4 @@
-//! Peers that come and go in numbers, so that pids are recycled and attempts collide.
+//! Many short-lived peers, so that pids are recycled and attempts collide.
 
 use std::fs::{self, File};
 use std::{process, thread};
@@ -26,8 +26,8 @@ fn is_over(lockfile: &Lockfile) -> bool {
     lockfile.path().with_extension("over").exists()
 }
 
-/// Forks strangers until it is over, each with the lock file open for writing; their number, and how many of
-/// them were signalled.
+/// Forks strangers, each with the lock file open for writing, until the loops end. Returns their number, and
+/// how many of them got a signal.
 fn be_a_crowd(lockfile: &Lockfile) -> String {
     let (mut forked, mut alive, mut signalled) = (0, 0, 0);
     while !is_over(lockfile) || alive > 0 {
@@ -54,7 +54,7 @@ fn be_a_crowd(lockfile: &Lockfile) -> String {
     format!("{forked} {signalled}")
 }
 
-/// Ends each holder until it is over; their number.
+/// Ends each holder until the loops end. Returns their number.
 fn stop_all(lockfile: &Lockfile) -> String {
     let mut stopped = 0;
     while !is_over(lockfile) {
@@ -70,8 +70,8 @@ fn stop_all(lockfile: &Lockfile) -> String {
     stopped.to_string()
 }
 
-/// Starts daemons one after the other; how many ended by SIGTERM, and how many by themselves. Every second
-/// one crashes at once, and half of these leave a file that any program could have written.
+/// Starts daemons one after the other. Returns how many ended by SIGTERM, and how many by themselves. Every
+/// second one crashes at once, and half of these leave a file as any program could have written it.
 fn start_daemons(lockfile: &Lockfile, cycles: u32) -> String {
     let (mut terminated, mut crashed) = (0, 0);
     for cycle in 0..cycles {
@@ -100,7 +100,7 @@ fn start_daemons(lockfile: &Lockfile, cycles: u32) -> String {
     format!("{terminated} {crashed}")
 }
 
-/// Takes the lock in turn with others, so that it is free each time, until it is had; how often that was refused.
+/// Takes the lock in turn with others, so that it is free each time. Returns how often that was refused.
 fn take_turns(lockfile: &Lockfile, argument: &str) -> String {
     let (rounds, kind) = argument.split_once(' ').unwrap();
     let (rounds, stale) = (number(rounds), kind == "stale");
@@ -124,7 +124,7 @@ fn take_turns(lockfile: &Lockfile, argument: &str) -> String {
     refused.to_string()
 }
 
-/// Asks until it is over; how often.
+/// Asks until the loops end. Returns how often it asked.
 fn ask_on(lockfile: &Lockfile) -> String {
     let mut asked = 0;
     while !is_over(lockfile) {

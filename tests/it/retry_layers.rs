@@ -1,10 +1,10 @@
-//! The files of `src/retry`: what each may import.
+//! Which files of `src/retry` each of them may import.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// Each file's imports from the module, by the name of the file.
+/// Each file's imports from the module, by file name.
 fn imports() -> BTreeMap<String, Vec<String>> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/retry");
     let files = fs::read_dir(src).unwrap().map(|it| it.unwrap().path());
@@ -34,7 +34,7 @@ fn order() -> Vec<String> {
 }
 
 #[test]
-fn no_file_imports_one_above_it_or_through_the_face_of_the_module() {
+fn no_file_imports_one_above_it_or_through_its_parent() {
     let order = order();
     let place = |name: &str| order.iter().position(|it| it == name);
     let imports = imports();

@@ -1,4 +1,4 @@
-//! What the tests stand on stands on no test, and no test on another.
+//! The support imports no test, and no test imports another.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ fn sources_in(dir: &Path) -> Vec<PathBuf> {
     sources.filter(|path| path.extension().is_some_and(|it| it == "rs")).collect()
 }
 
-/// The modules of the crate's root that a file of this one names.
+/// The modules at the crate's root that a file of this one names.
 fn modules_named_in(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
-    // Not where it is text itself.
+    // Names inside a string do not count.
     let text = text.replace("\"crate::", "");
     let rest_of_paths = text.split("crate::").skip(1);
     let name = |rest: &str| {

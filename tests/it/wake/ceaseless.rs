@@ -1,4 +1,4 @@
-//! News that is wrong, or never ends, costs little and changes no schedule.
+//! Events for nothing, and events without end, cost little and change no schedule.
 
 use std::cell::Cell;
 use std::io::{self, PipeReader, Write as _};
@@ -36,7 +36,7 @@ fn a_wait_that_wakes_on_nothing_watches_nothing() {
     assert!(!asked.get());
 }
 
-/// A lock that is busy until it is opened, and what it is watched by.
+/// A lock that is busy until it is opened, and the descriptor that raises its events.
 struct Elsewhere<W> {
     is_open: Cell<bool>,
     watch: W,
@@ -61,14 +61,14 @@ impl<W: Fn() -> Option<Watch>> TryLock for Elsewhere<W> {
     }
 }
 
-fn copy_of(news: &PipeReader) -> Watch {
-    Watch::from(OwnedFd::from(news.try_clone().unwrap()))
+fn copy_of(events: &PipeReader) -> Watch {
+    Watch::from(OwnedFd::from(events.try_clone().unwrap()))
 }
 
 #[test]
-fn a_lock_kept_elsewhere_brings_its_own_news() {
-    let (news, mut teller) = io::pipe().unwrap();
-    let lock = Elsewhere::new(|| Some(copy_of(&news)));
+fn a_lock_kept_elsewhere_raises_its_own_events() {
+    let (events, mut teller) = io::pipe().unwrap();
+    let lock = Elsewhere::new(|| Some(copy_of(&events)));
     let started = Instant::now();
     let policy = long_sleep();
     let release = |_: &Attempt<'_>| {
@@ -80,9 +80,9 @@ fn a_lock_kept_elsewhere_brings_its_own_news() {
 }
 
 #[test]
-fn news_that_never_ends_makes_nobody_spin() {
-    let (news, _) = io::pipe().unwrap();
-    let lock = Elsewhere::new(|| Some(copy_of(&news)));
+fn events_that_never_end_make_no_waiter_spin() {
+    let (events, _) = io::pipe().unwrap();
+    let lock = Elsewhere::new(|| Some(copy_of(&events)));
     let policy = long_sleep().with_max_elapsed(500 * MS);
     assert_few(policy.run().acquire(&lock).unwrap_err().attempts);
     #[cfg(feature = "tokio")]
@@ -93,9 +93,9 @@ fn news_that_never_ends_makes_nobody_spin() {
 }
 
 #[test]
-fn news_that_was_wrong_forty_times_is_still_heard() {
-    let (news, _) = io::pipe().unwrap();
-    let lock = Elsewhere::new(|| Some(copy_of(&news)));
+fn a_waiter_still_wakes_up_after_forty_events_for_nothing() {
+    let (events, _) = io::pipe().unwrap();
+    let lock = Elsewhere::new(|| Some(copy_of(&events)));
     let started = Instant::now();
     let mut wrong = 0;
     let policy = long_sleep();
@@ -107,15 +107,15 @@ fn news_that_was_wrong_forty_times_is_still_heard() {
     assert!(started.elapsed() < SOON);
 }
 
-/// So many as half a second of ceaseless news may bring about.
+/// The number of attempts that half a second of ceaseless events may cause.
 #[track_caller]
 fn assert_few(attempts: u32) {
-    // After delays of 10 ms on average, and those in which they grow.
+    // One for each delay of 10 ms on average, and those made while the delays grow.
     assert!((3..120).contains(&attempts), "{attempts}");
 }
 
 #[test]
-fn a_file_that_changes_all_the_time_makes_nobody_spin() {
+fn a_file_that_changes_all_the_time_makes_no_waiter_spin() {
     let sandbox = Sandbox::new();
     let _held = sandbox.lock();
     let over = AtomicBool::new(false);
@@ -134,7 +134,7 @@ fn a_file_that_changes_all_the_time_makes_nobody_spin() {
 }
 
 #[test]
-fn an_attempt_that_news_has_brought_about_goes_back_to_the_same_sleep() {
+fn after_an_early_attempt_the_same_sleep_goes_on() {
     let sandbox = Sandbox::new();
     let mut held = Some(sandbox.lock());
     let policy = RetryPolicy::builder()
@@ -164,9 +164,9 @@ fn an_attempt_that_news_has_brought_about_goes_back_to_the_same_sleep() {
 }
 
 #[test]
-fn news_uses_up_no_attempts() {
-    let (news, _) = io::pipe().unwrap();
-    let lock = Elsewhere::new(|| Some(copy_of(&news)));
+fn events_use_up_no_attempts() {
+    let (events, _) = io::pipe().unwrap();
+    let lock = Elsewhere::new(|| Some(copy_of(&events)));
     let policy = RetryPolicy::builder()
         .initial_delay(100 * MS)
         .jitter(Jitter::None)
@@ -190,7 +190,7 @@ fn a_waiter_that_was_woken_for_nothing_sleeps_on() {
         }
     });
     let error = run.acquire(&sandbox.lockfile()).unwrap_err();
-    // At first, for the news and at the end.
+    // The first, the one for the event, and the last.
     assert_eq!(error.attempts, 3);
 }
 
@@ -203,13 +203,13 @@ fn waiters_do_not_wake_each_other() {
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                let heard = AtomicU32::new(0);
+                let seen = AtomicU32::new(0);
                 let run = policy.run().on_wait(|_| {
-                    heard.fetch_add(1, Ordering::SeqCst);
+                    seen.fetch_add(1, Ordering::SeqCst);
                 });
                 let error = run.acquire(&sandbox.lockfile()).unwrap_err();
                 assert!(error.attempts <= schedule, "{} > {schedule}", error.attempts);
-                assert_eq!(heard.into_inner() + 1, error.attempts);
+                assert_eq!(seen.into_inner() + 1, error.attempts);
             });
         }
     });

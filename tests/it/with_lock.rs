@@ -7,9 +7,13 @@ mod terminal;
 mod usage;
 mod waiting;
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Once;
+use std::time::SystemTime;
+use std::{fs, io};
 
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::unistd::Pid;
@@ -30,9 +34,30 @@ const SIGNALS: [Signal; 6] = [
     Signal::SIGUSR2,
 ];
 
+/// The example of these sources. `cargo test --test it` leaves one there that was built before a change of them, and
+/// what that does not say would be waited for without end.
+fn example_of_now() -> Command {
+    static IS_OF_NOW: Once = Once::new();
+    IS_OF_NOW.call_once(|| {
+        let built = example::command("with_lock");
+        let built = Path::new(built.get_program());
+        if is_outdated(built).unwrap() {
+            fs::remove_file(built).expect("`cargo build --examples` replaces an old example");
+        }
+    });
+    example::command("with_lock")
+}
+
+fn is_outdated(built: &Path) -> io::Result<bool> {
+    let sources = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/with_lock"))?;
+    let changed: io::Result<Vec<SystemTime>> =
+        sources.map(|source| source?.metadata()?.modified()).collect();
+    Ok(changed?.into_iter().max() > Some(built.metadata()?.modified()?))
+}
+
 /// `with_lock OPTIONS PATH COMMAND`, to which signals do what they do by default.
 fn with_lock(options: &[&str], sandbox: &Sandbox, command: &[&str]) -> Command {
-    let mut with_lock = example::command("with_lock");
+    let mut with_lock = example_of_now();
     with_lock.args(options).arg(sandbox.path()).args(command);
     with_lock.stdout(Stdio::piped()).stderr(Stdio::piped());
     // The tests may run in the background or under nohup(1).
@@ -62,7 +87,7 @@ fn answer(Output { status, stdout, stderr }: Output) -> Answer {
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
-fn line_of(stream: impl std::io::Read) -> String {
+fn line_of(stream: impl Read) -> String {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).unwrap();
     line.trim_end().to_owned()

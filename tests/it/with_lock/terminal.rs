@@ -10,9 +10,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use pidlockfile::retry::RetryPolicy;
 
-use super::{SIGNALS, SigHandler, set_signals};
+use super::{SIGNALS, SigHandler, example_of_now, set_signals};
 use crate::support::ability::require_able;
-use crate::support::example;
 use crate::support::peer::Peer;
 use crate::support::process::await_state;
 use crate::support::sandbox::{Sandbox, require};
@@ -25,7 +24,7 @@ fn on_a_terminal(sandbox: &Sandbox, script: &str) -> Child {
 fn on_a_terminal_by(start: &str, sandbox: &Sandbox, script: &str) -> Child {
     let mut terminal = Command::new("script");
     terminal.args(["--quiet", "--return", "--flush", "--command", start, "/dev/null"]);
-    terminal.env("WITH_LOCK", example::command("with_lock").get_program());
+    terminal.env("WITH_LOCK", example_of_now().get_program());
     terminal.env("LOCK", sandbox.path()).env("SCRIPT", script).env("TERM", "xterm");
     terminal.env("SHELL", "/bin/sh").current_dir(sandbox.dir());
     terminal.stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -3,15 +3,13 @@
 use std::io;
 use std::process::Command;
 
-use super::{answer, output, with_lock};
-use crate::support::example;
+use super::{answer, example_of_now, output, with_lock};
 use crate::support::peer::Peer;
 use crate::support::sandbox::Sandbox;
 
 /// Runs `with_lock WORDS`, and returns its complaint.
 fn wrong_usage(words: &[&str]) -> String {
-    let (code, out, complaint) =
-        answer(example::command("with_lock").args(words).output().unwrap());
+    let (code, out, complaint) = answer(example_of_now().args(words).output().unwrap());
     assert_eq!((code, out.as_str()), (Some(64), ""), "{words:?}: {complaint}");
     let [wrong, "Try 'with_lock --help'."] = complaint.lines().collect::<Vec<_>>()[..] else {
         panic!("{words:?}: {complaint}");
@@ -140,7 +138,7 @@ fn help_and_version_are_printed_even_if_nobody_listens() {
         (["-V"], concat!("with_lock ", env!("CARGO_PKG_VERSION"))),
         (["--version"], concat!("with_lock ", env!("CARGO_PKG_VERSION"))),
     ] {
-        let mut command = example::command("with_lock");
+        let mut command = example_of_now();
         command.args(words);
         let (code, out, complaint) = answer(command.output().unwrap());
         assert_eq!((code, complaint.as_str()), (Some(0), ""));

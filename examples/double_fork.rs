@@ -40,8 +40,8 @@ fn run() -> anyhow::Result<()> {
     // A program that closes what it has inherited does so before this, or it closes the lock.
     let guard = Lockfile::new(path)?.try_lock()?;
     let (reader, writer) = io::pipe()?;
-    // SAFETY: there is one thread, so none holds a mutex that the child would wait for. Threads,
-    // and a tokio runtime with them, start in the daemon.
+    // SAFETY: there is one thread, so no other holds a mutex that the child would wait for.
+    // Threads, and a tokio runtime with them, start in the daemon.
     match unsafe { fork()? } {
         ForkResult::Parent { child } => {
             drop(writer);

@@ -1,8 +1,10 @@
 //! Processes that are pid 1, each in a container of its own, and a lock file that outlives the container.
 
+use std::fs;
 use std::process::Command;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pidlockfile::Error;
 
 use crate::support::example;
@@ -18,10 +20,9 @@ fn container(sandbox: &Sandbox) -> Program {
 }
 
 fn await_record(sandbox: &Sandbox) {
-    while !sandbox.path().exists() {
+    while !fs::read(sandbox.path()).is_ok_and(|record| record == b"1\n") {
         std::thread::yield_now();
     }
-    assert_eq!(sandbox.record(), "1\n");
 }
 
 #[test]
@@ -60,4 +61,19 @@ fn of_two_containers_with_one_volume_the_second_waits_although_both_have_pid_1()
         container.signal(Signal::SIGKILL);
         container.end();
     }
+}
+
+/// The kernel drops a SIGTERM for a pid 1 that does not handle it.
+#[test]
+fn a_service_that_is_pid_1_ends_on_sigterm_and_removes_its_file() {
+    require!(is_root(), "needs root, to make pid namespaces");
+    let sandbox = Sandbox::new();
+    let container = container(&sandbox);
+    await_record(&sandbox);
+    let unshare = container.pid();
+    let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children"));
+    let first = children.unwrap().trim().parse().unwrap();
+    kill(Pid::from_raw(first), Signal::SIGTERM).unwrap();
+    assert!(container.end().0.success());
+    assert!(!sandbox.path().exists());
 }

@@ -83,7 +83,8 @@ fn a_service_whose_file_is_removed_fails_in_words() {
     for name in services {
         let sandbox = Sandbox::new();
         let service = Program::start(&mut service(name, &sandbox));
-        while !sandbox.path().exists() {
+        let record = record_of(service.pid());
+        while !fs::read(sandbox.path()).is_ok_and(|found| found == record.as_bytes()) {
             std::thread::yield_now();
         }
         fs::remove_file(sandbox.path()).unwrap();

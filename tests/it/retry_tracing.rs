@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pidlockfile::retry::{RetryPolicy, acquire_with_retry};
 
-use crate::support::listener::{Listener, heard_while};
+use crate::support::listener::{Listener, lines_while};
 use crate::support::sandbox::Sandbox;
 
 #[test]
@@ -31,13 +31,13 @@ fn a_wait_is_a_span_and_each_attempt_an_event_in_it() {
         )
     };
     let succeeded = format!("DEBUG attempt succeeded lock={path:?} attempt=3");
-    let heard = listener.heard();
+    let lines = listener.lines();
     assert_eq!(
-        heard[..4],
+        lines[..4],
         [format!("new wait lock={path:?}"), "enter".to_owned(), failed(1), "exit".to_owned()]
     );
-    assert_eq!(heard[4..7], ["enter".to_owned(), failed(2), "exit".to_owned()]);
-    assert_eq!(heard[7..], ["enter", &succeeded, "exit", "close"]);
+    assert_eq!(lines[4..7], ["enter".to_owned(), failed(2), "exit".to_owned()]);
+    assert_eq!(lines[7..], ["enter", &succeeded, "exit", "close"]);
 }
 
 #[test]
@@ -49,13 +49,13 @@ fn without_a_wait_there_is_no_span() {
         acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::none()).unwrap_err();
     });
     let (path, pid) = (sandbox.path().display().to_string(), process::id());
-    let heard = listener.heard();
-    assert_eq!(heard.len(), 2, "{heard:?}");
-    assert_eq!(heard[0], format!("DEBUG attempt succeeded lock={path:?} attempt=1"));
-    assert!(heard[1].starts_with(&format!("WARN gave up lock={path:?} ")), "{heard:?}");
+    let lines = listener.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0], format!("DEBUG attempt succeeded lock={path:?} attempt=1"));
+    assert!(lines[1].starts_with(&format!("WARN gave up lock={path:?} ")), "{lines:?}");
     assert!(
-        heard[1].contains(&format!(" reason=Attempts attempts=1 holder=\"{pid}\" ")),
-        "{heard:?}"
+        lines[1].contains(&format!(" reason=Attempts attempts=1 holder=\"{pid}\" ")),
+        "{lines:?}"
     );
 }
 
@@ -63,11 +63,11 @@ fn without_a_wait_there_is_no_span() {
 fn giving_up_for_good_is_an_error_with_its_text() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path()).unwrap();
-    let heard = heard_while(|| {
+    let lines = lines_while(|| {
         acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::default()).unwrap_err();
     });
     let alone = sandbox.lockfile().try_lock().unwrap_err();
-    assert_eq!(heard.len(), 1, "{heard:?}");
-    assert!(heard[0].starts_with("ERROR gave up lock="), "{heard:?}");
-    assert!(heard[0].contains(&format!("error={alone}")), "{heard:?}");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("ERROR gave up lock="), "{lines:?}");
+    assert!(lines[0].contains(&format!("error={alone}")), "{lines:?}");
 }

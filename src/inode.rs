@@ -41,7 +41,7 @@ impl Inode {
 ///   name of our open file: `NAME (deleted)`, or the name that NFS gives to an open file that is removed
 ///   (`.nfsXXXX`), whose link count stays 1.
 /// - The kernel does not know of a removal by another client or through another mount. So open the directory
-///   and look the name up anew.
+///   and look the name up again.
 pub(crate) fn is_named(file: &File, stat: &FileStat, path: &Path) -> io::Result<bool> {
     Ok(find(file, stat, path)?.is_some())
 }

@@ -1,4 +1,4 @@
-//! What every public type is without a word: a change inside of one must not take that away from users.
+//! The auto traits of every public type: a private change must not take one away from users.
 
 use std::fmt::Debug;
 use std::panic::{RefUnwindSafe, UnwindSafe};

@@ -1,4 +1,4 @@
-//! What the errors say, word for word, and what they are.
+//! The text of every error, word for word, and its kind.
 
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
@@ -8,7 +8,7 @@ use pidlockfile::{Error, Lockfile};
 
 use crate::support::sandbox::DEAD_PID;
 
-/// One of each, with what it says, whether it is temporary, and its kind as an `io::Error`.
+/// One error of each kind, with its text, whether it is temporary, and its kind as an `io::Error`.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn all() -> Vec<(Error, &'static str, bool, ErrorKind)> {
     let path = || PathBuf::from("/run/example.pid");
@@ -172,14 +172,14 @@ fn each_error_says_what_where_and_what_to_do() {
 }
 
 #[test]
-fn what_can_pass_by_itself_is_temporary_and_nothing_else_is() {
+fn errors_that_can_pass_by_themselves_are_temporary_and_no_others() {
     for (error, _, temporary, _) in all() {
         assert_eq!(error.is_temporary(), temporary, "{error}");
     }
 }
 
 #[test]
-fn the_cause_is_the_source_and_not_in_the_text_too() {
+fn the_cause_is_the_source_and_is_not_repeated_in_the_text() {
     for (error, ..) in all() {
         match &error {
             Error::Io { .. } | Error::Unremovable { .. } => {
@@ -217,7 +217,7 @@ fn the_owner_learns_that_it_is_locked_by_itself() {
 }
 
 #[test]
-fn a_path_that_is_not_absolute_or_names_no_file_is_told_why() {
+fn the_error_for_a_bad_path_says_why() {
     for (path, text) in [
         ("a.pid", "`a.pid` is relative; std::path::absolute makes it absolute"),
         (

@@ -16,7 +16,7 @@ use crate::support::ability::require_able;
 use crate::support::peer::Peer;
 use crate::support::sandbox::{DEAD_PID, OTHER_USER, Sandbox, is_root, record_of, require};
 
-mod weather;
+mod refusals;
 
 #[test]
 fn a_path_that_is_not_absolute_or_names_no_file_is_refused() {
@@ -169,7 +169,7 @@ fn a_planted_hard_link_costs_its_name_and_not_its_data() {
 }
 
 #[test]
-fn a_fifo_is_not_a_file_and_hangs_nobody() {
+fn a_fifo_is_not_a_file_and_blocks_nobody() {
     require_able!(Fifos);
     let sandbox = Sandbox::new();
     mkfifo(&sandbox.path(), Mode::S_IRWXU).unwrap();
@@ -188,7 +188,7 @@ fn a_socket_is_not_a_file() {
 fn a_device_is_not_a_file() {
     require!(is_root(), "needs root, to make a device");
     require_able!(Devices);
-    // One of our own: where this test fails, the real /dev/null would be gone.
+    // Our own device, because if this test fails, the device is removed.
     let sandbox = Sandbox::new();
     mknod(&sandbox.path(), SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 3)).unwrap();
     assert_not_a_file(&sandbox, "a device");

@@ -1,4 +1,4 @@
-//! The schedule of a policy, without a single sleep: `delays` runs it on a clock of its own.
+//! The schedule of a policy, without any sleep: `delays` runs it on its own clock.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn seeded(jitter: Jitter, seed: u64) -> RetryPolicy {
     built(RetryPolicy::builder().jitter(jitter).seed(seed).max_elapsed(None))
 }
 
-/// The times at which attempts are made, if they take no time.
+/// When the attempts are made, if they take no time.
 fn attempts(policy: &RetryPolicy) -> Vec<Duration> {
     let mut now = Duration::ZERO;
     let mut times = vec![now];
@@ -128,7 +128,7 @@ fn max_attempts_counts_the_first() {
 }
 
 #[test]
-fn the_constructors_are_what_their_pages_say() {
+fn the_constructors_do_what_their_docs_say() {
     let default = built(
         RetryPolicy::builder()
             .initial_delay(10 * MS)
@@ -174,7 +174,7 @@ fn huge_multipliers_and_delays_do_not_overflow() {
 }
 
 #[test]
-fn nonsense_is_refused_by_the_name_of_its_field() {
+fn an_invalid_field_is_refused_by_its_name() {
     let builder = RetryPolicy::builder;
     let delays = "and less than the initial_delay of";
     for (nonsense, text) in [
@@ -200,7 +200,7 @@ fn nonsense_is_refused_by_the_name_of_its_field() {
 }
 
 #[test]
-fn a_policy_can_be_another_one_but_for_a_field() {
+fn a_policy_can_change_one_field_of_another() {
     let policy = built(RetryPolicy::daemon().to_builder().max_delay(2000 * MS));
     let by_hand = built(RetryPolicy::builder().max_delay(2000 * MS).max_elapsed(None));
     assert_eq!(policy, by_hand);

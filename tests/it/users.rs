@@ -1,4 +1,4 @@
-//! Two users and one lock: each recipe in the docs of `Lockfile::mode`, and the errors without it.
+//! Two users and one lock: each recipe in the docs of `Lockfile::mode`.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -9,7 +9,7 @@ use crate::support::peer::Peer;
 use crate::support::sandbox::{DEAD_PID, Sandbox, is_root, record_of, require, set_mode};
 use crate::support::trace::{Traced, require_traced};
 
-mod told;
+mod denied;
 
 const ALICE: u32 = 65534;
 const BOB: u32 = 65533;

@@ -1,4 +1,4 @@
-// The other side of tests/it/interop.rs: the Go package, doing what it is told, a line at a time.
+// The other side of tests/it/interop.rs: the Go package, carrying out commands, one a line.
 package main
 
 import (

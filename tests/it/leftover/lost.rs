@@ -1,4 +1,4 @@
-//! An owner whose descriptor or record is lost does no harm, and is told.
+//! An owner that has lost its descriptor or its record does no harm, and gets an error.
 
 use std::fs;
 

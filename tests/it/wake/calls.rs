@@ -22,7 +22,7 @@ fn sleeps(call: &Call) -> bool {
     call.number == libc::SYS_ppoll
 }
 
-/// Whether this is the short sleep that listens only to the end of its owner, of which there is a pidfd.
+/// Whether this is the short sleep that listens only to the pidfd of the owner.
 fn waits_for_the_end(call: &Call) -> bool {
     sleeps(call) && call.argument(1) == 1
 }

@@ -1,4 +1,4 @@
-//! Bad weather: no room, no descriptor, no right to write, no flock(2).
+//! What the system refuses: no space, no descriptor, no permission to write, no flock(2).
 
 use std::ffi::CString;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::paths::assert_io;
 use crate::support::peer::Peer;
 use crate::support::sandbox::{Sandbox, is_root, require};
 
-/// A file system of its own, mounted on the sandbox's directory.
+/// A file system mounted on the sandbox's directory.
 struct Tmpfs<'a>(&'a Sandbox);
 
 impl Tmpfs<'_> {
@@ -25,7 +25,7 @@ impl Tmpfs<'_> {
 
 impl Drop for Tmpfs<'_> {
     fn drop(&mut self) {
-        // Detached: a process that another test starts just now may have copies of our files.
+        // Detached, because a process that another test is just starting may have copies of our files.
         let unmounted = umount2(self.0.dir(), MntFlags::MNT_DETACH);
         assert!(unmounted.is_ok() || thread::panicking());
     }
@@ -49,7 +49,7 @@ fn a_full_disk_is_a_permanent_error_and_leaves_nothing() {
     assert_io(sandbox.lockfile().try_lock(), "write", ErrorKind::StorageFull);
     assert_eq!(sandbox.names(), ["filler"]);
 
-    // Emptied first: a process that another test starts just now may keep the removed file alive.
+    // Emptied first, because a process that another test is just starting may keep the removed file alive.
     fs::write(&filler, "").unwrap();
     fs::remove_file(filler).unwrap();
     sandbox.assert_free_and_clean();

@@ -1,4 +1,4 @@
-//! What a user is told where another one is in the way.
+//! The errors of a user when another user is in the way.
 
 use crate::support::ability::require_able;
 use crate::support::sandbox::{Sandbox, is_root, require, set_mode};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pidlockfile::retry::{RetryPolicy, acquire_with_retry};
 
-use crate::support::listener::{Listener, heard_while};
+use crate::support::listener::{Listener, lines_while};
 use crate::support::sandbox::Sandbox;
 
 #[test]
@@ -31,7 +31,7 @@ fn a_wait_is_a_span_and_each_attempt_an_event_in_it() {
         )
     };
     let succeeded = format!("DEBUG attempt succeeded lock={path:?} attempt=3");
-    let heard = listener.heard();
+    let heard = listener.lines();
     assert_eq!(
         heard[..4],
         [format!("new wait lock={path:?}"), "enter".to_owned(), failed(1), "exit".to_owned()]
@@ -49,7 +49,7 @@ fn without_a_wait_there_is_no_span() {
         acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::none()).unwrap_err();
     });
     let (path, pid) = (sandbox.path().display().to_string(), process::id());
-    let heard = listener.heard();
+    let heard = listener.lines();
     assert_eq!(heard.len(), 2, "{heard:?}");
     assert_eq!(heard[0], format!("DEBUG attempt succeeded lock={path:?} attempt=1"));
     assert!(heard[1].starts_with(&format!("WARN gave up lock={path:?} ")), "{heard:?}");
@@ -63,7 +63,7 @@ fn without_a_wait_there_is_no_span() {
 fn giving_up_for_good_is_an_error_with_its_text() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path()).unwrap();
-    let heard = heard_while(|| {
+    let heard = lines_while(|| {
         acquire_with_retry(&sandbox.lockfile(), &RetryPolicy::default()).unwrap_err();
     });
     let alone = sandbox.lockfile().try_lock().unwrap_err();

@@ -1,0 +1,175 @@
+//! `EtcdLock`: a name, the servers that keep it, and one attempt to lock it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::etcd::answer::Failure;
+use crate::etcd::client::{Client, ClientSlot};
+use crate::etcd::error::EtcdError;
+use crate::etcd::guard::EtcdGuard;
+use crate::etcd::keys::{busy, look, take_if_free};
+use crate::etcd::lease::Lease;
+use crate::etcd::line::EtcdPlace;
+use crate::etcd::settings::{Login, Settings};
+use crate::retry::{BoxedPlace, TryLock};
+
+const LOCK: &str = "lock";
+
+/// As long as etcd itself allows, which is centuries.
+const LONGEST_TTL: u64 = 9_000_000_000;
+
+/// A lock that etcd keeps, by name, for processes of many machines.
+///
+/// Clones mean the same lock, and each opens connections of its own.
+pub struct EtcdLock {
+    settings: Arc<Settings>,
+    client: ClientSlot,
+}
+
+/// Who owns a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EtcdOwner {
+    /// What to call the owner: `process 608 on web-3`, or `the owner of KEY` for a program that left no such text.
+    pub text: String,
+    /// The owner's fencing token.
+    pub token: u64,
+}
+
+impl EtcdLock {
+    /// Makes the lock `name`, which any of `endpoints` serves. Nothing is asked yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](EtcdError::Config) if the name is empty or holds a NUL byte, if there is no endpoint, or if one is
+    /// not of the form `http://HOST:PORT`; `https://` needs the feature `etcd-tls`.
+    pub fn new<E: Into<String>>(
+        endpoints: impl IntoIterator<Item = E>,
+        name: impl Into<String>,
+    ) -> Result<EtcdLock, EtcdError> {
+        let endpoints: Vec<_> = endpoints.into_iter().map(Into::into).collect();
+        let settings = Settings::new(name.into(), &endpoints)?;
+        Ok(EtcdLock { settings: Arc::new(settings), client: ClientSlot::default() })
+    }
+
+    /// Sets how long the lock stays locked after its owner has died or was cut off; 10 seconds unless set.
+    ///
+    /// It is rounded up to whole seconds. The server may grant more: at least one and a half times its election timeout.
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> EtcdLock {
+        let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+        self.with(|settings| settings.ttl = seconds.clamp(1, LONGEST_TTL))
+    }
+
+    /// Sets how long one server is given to answer, before the next one is asked; 1 second unless set.
+    #[must_use]
+    pub fn request_timeout(self, timeout: Duration) -> EtcdLock {
+        self.with(|settings| settings.request_timeout = timeout.max(Duration::from_millis(1)))
+    }
+
+    /// Sets the user to log in as, where etcd asks for one.
+    #[must_use]
+    pub fn user(self, user: impl Into<String>, password: impl Into<String>) -> EtcdLock {
+        let login = Login { user: user.into(), password: password.into() };
+        self.with(|settings| settings.login = Some(login))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> EtcdLock {
+        change(Arc::make_mut(&mut self.settings));
+        // Connections that were made before know nothing of the change.
+        self.client = ClientSlot::default();
+        self
+    }
+
+    /// Returns the name of the lock.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// Takes the lock if it is free, without waiting for another process.
+    ///
+    /// It passes nobody who waits in line. A refused attempt writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Busy`](EtcdError::Busy) if another process holds the lock or waits for it;
+    /// [`Unreachable`](EtcdError::Unreachable) if no server answers in time, and then nothing stays locked;
+    /// [`Refused`](EtcdError::Refused) if a server refuses; [`Io`](EtcdError::Io) if the operating system has no
+    /// thread or descriptor left.
+    pub fn try_lock(&self) -> Result<EtcdGuard, EtcdError> {
+        let client = self.client();
+        let error = |failure| self.settings.error(LOCK, failure);
+        if let Some(owner) = look(&client).map_err(error)? {
+            return Err(busy(&client, &owner, false));
+        }
+        let lease = Lease::grant(&client, LOCK)?;
+        let taken = take_if_free(&client, lease.id).map_err(error).and_then(|line| {
+            match (line.own, line.first) {
+                (Some(own), _) => Ok(own),
+                (None, Some(owner)) => Err(busy(&client, &owner, false)),
+                (None, None) => Err(error(Failure::missing_key())),
+            }
+        });
+        let taken = taken.and_then(|own| lease.start_once(|| {}).map(|()| own));
+        match taken {
+            Ok(own) => EtcdGuard::hand_over(&client, &lease, own),
+            // Whether the key was put may be unknown: a put under a revoked lease fails, if it is still under way.
+            Err(error) => {
+                lease.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns who owns the lock, `None` if it is free.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreachable`](EtcdError::Unreachable) if no server answers in time, [`Refused`](EtcdError::Refused) if the
+    /// user may not read the lock's keys.
+    pub fn owner(&self) -> Result<Option<EtcdOwner>, EtcdError> {
+        let owner = look(&self.client())
+            .map_err(|failure| self.settings.error("read the owner of", failure))?;
+        Ok(owner.map(|owner| EtcdOwner { text: owner.holder, token: owner.created }))
+    }
+
+    fn client(&self) -> Arc<Client> {
+        self.client.get(&self.settings)
+    }
+}
+
+impl TryLock for EtcdLock {
+    type Guard = EtcdGuard;
+    type Error = EtcdError;
+
+    fn try_lock(&self) -> Result<EtcdGuard, EtcdError> {
+        self.try_lock()
+    }
+
+    fn line_up(&self) -> Option<BoxedPlace<'_, EtcdGuard, EtcdError>> {
+        Some(Box::new(EtcdPlace::new(self.client())?))
+    }
+
+    fn name(&self) -> Option<Cow<'_, str>> {
+        Some(self.name().into())
+    }
+}
+
+impl Clone for EtcdLock {
+    fn clone(&self) -> EtcdLock {
+        EtcdLock { settings: Arc::clone(&self.settings), client: ClientSlot::default() }
+    }
+}
+
+/// The password is left out.
+impl fmt::Debug for EtcdLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdLock")
+            .field("name", &self.settings.name)
+            .field("endpoints", &self.settings.endpoints)
+            .finish_non_exhaustive()
+    }
+}

@@ -12,6 +12,8 @@ mod keys;
 mod client;
 mod resolver;
 mod settings;
+#[cfg(feature = "etcd-tls")]
+mod tls;
 mod answer;
 mod error;
 mod clock;

@@ -204,7 +204,7 @@ fn new_agent(settings: &Settings) -> Agent {
         .input_buffer_size(BUFFER)
         .output_buffer_size(BUFFER);
     #[cfg(feature = "etcd-tls")]
-    let config = config.tls_config(settings.tls.clone());
+    let config = config.tls_config(settings.tls.config());
     #[cfg(not(feature = "etcd-tls"))]
     let _ = settings;
     Agent::with_parts(config.build(), DefaultConnector::default(), CachingResolver::default())

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+#[cfg(feature = "etcd-tls")]
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +76,41 @@ impl EtcdLock {
     pub fn user(self, user: impl Into<String>, password: impl Into<String>) -> EtcdLock {
         let login = Login { user: user.into(), password: password.into() };
         self.with(|settings| settings.login = Some(login))
+    }
+
+    /// Names the file with the certificate authorities, in PEM, one of which signed the servers' certificates.
+    ///
+    /// It needs the feature `etcd-tls`. Without it, no server is trusted.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](EtcdError::Config) if the file cannot be read, or holds no certificate.
+    #[cfg(feature = "etcd-tls")]
+    pub fn ca_file(self, path: impl AsRef<Path>) -> Result<EtcdLock, EtcdError> {
+        let mut tls = self.settings.tls.clone();
+        tls.trust(path.as_ref())?;
+        Ok(self.with(|settings| settings.tls = tls))
+    }
+
+    /// Names the files with the certificate, followed by those that lead to its authority, and with its private
+    /// key, both in PEM, by which the servers know this client.
+    ///
+    /// It needs the feature `etcd-tls`. With etcd's users switched on, the certificate must have no common name (CN):
+    /// etcd takes none that has on its HTTP port.
+    ///
+    /// # Errors
+    ///
+    /// [`Config`](EtcdError::Config) if a file cannot be read or holds no such thing, or if the key is another
+    /// certificate's.
+    #[cfg(feature = "etcd-tls")]
+    pub fn client_cert(
+        self,
+        certificate: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<EtcdLock, EtcdError> {
+        let mut tls = self.settings.tls.clone();
+        tls.identify(certificate.as_ref(), key.as_ref())?;
+        Ok(self.with(|settings| settings.tls = tls))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> EtcdLock {

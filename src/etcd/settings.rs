@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::etcd::answer::Failure;
 use crate::etcd::error::EtcdError;
+#[cfg(feature = "etcd-tls")]
+use crate::etcd::tls::Tls;
 
 #[derive(Clone)]
 pub(super) struct Settings {
@@ -15,7 +17,7 @@ pub(super) struct Settings {
     pub(super) request_timeout: Duration,
     pub(super) login: Option<Login>,
     #[cfg(feature = "etcd-tls")]
-    pub(super) tls: ureq::tls::TlsConfig,
+    pub(super) tls: Tls,
 }
 
 #[derive(Clone)]
@@ -61,7 +63,7 @@ impl Settings {
             request_timeout: Duration::from_secs(1),
             login: None,
             #[cfg(feature = "etcd-tls")]
-            tls: ureq::tls::TlsConfig::builder().build(),
+            tls: Tls::default(),
         })
     }
 

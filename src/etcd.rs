@@ -11,6 +11,8 @@ mod deletion;
 mod keys;
 mod client;
 mod resolver;
+#[cfg(feature = "etcd-tls")]
+mod probe;
 mod settings;
 #[cfg(feature = "etcd-tls")]
 mod tls;

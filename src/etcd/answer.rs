@@ -48,7 +48,19 @@ impl Failure {
         }
     }
 
-    fn refused(code: Option<u64>, message: String) -> Failure {
+    /// Whether the server may not like our certificate, or the gateway its own server's.
+    #[cfg(feature = "etcd-tls")]
+    pub(super) fn may_hide_refusal(&self) -> bool {
+        matches!(self, Failure::NoAnswer(error) if matches!(
+            error.kind(),
+            io::ErrorKind::BrokenPipe
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::Other
+        ))
+    }
+
+    pub(super) fn refused(code: Option<u64>, message: String) -> Failure {
         Failure::Refused { code, message, after_silence: false }
     }
 
@@ -112,12 +124,8 @@ pub(super) fn result_of(status: u16, text: &str) -> Result<Value, Failure> {
     }
     let text = [&error["message"], &error["error"]].into_iter().find_map(Value::as_str);
     let message = text.map_or_else(|| excerpt(&answer.to_string()), str::to_owned);
-    // The gateway's own certificate is refused by its own server: a matter of configuration.
-    let is_lasting = message.contains("authentication handshake failed");
     Err(match code {
-        Some(code) if TEMPORARY.contains(&code) && !is_lasting => {
-            Failure::NoAnswer(io::Error::other(message))
-        }
+        Some(code) if TEMPORARY.contains(&code) => Failure::NoAnswer(io::Error::other(message)),
         code => Failure::refused(code, message),
     })
 }
@@ -125,6 +133,10 @@ pub(super) fn result_of(status: u16, text: &str) -> Result<Value, Failure> {
 /// What became of a request that has no answer.
 pub(super) fn failure_of(error: ureq::Error) -> Failure {
     match error {
+        ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            let words = "it closed the connection without an answer, as a server does that expects TLS, or does not";
+            Failure::NoAnswer(io::Error::new(error.kind(), words))
+        }
         // rustls wraps its own errors so, on the way through a socket.
         ureq::Error::Io(error) if error.kind() != io::ErrorKind::InvalidData => {
             Failure::NoAnswer(error)
@@ -134,6 +146,7 @@ pub(super) fn failure_of(error: ureq::Error) -> Failure {
             Failure::NoAnswer(io::Error::new(io::ErrorKind::NotFound, "host not found"))
         }
         ureq::Error::ConnectionFailed => Failure::NoAnswer(io::ErrorKind::NotConnected.into()),
+        ureq::Error::Io(error) => Failure::refused(None, error.to_string()),
         error => Failure::refused(None, error.to_string()),
     }
 }

@@ -14,6 +14,8 @@ use ureq::unversioned::transport::DefaultConnector;
 
 use crate::etcd::answer::{Failure, failure_of, result_of};
 use crate::etcd::clock::Moment;
+#[cfg(feature = "etcd-tls")]
+use crate::etcd::probe;
 use crate::etcd::resolver::CachingResolver;
 use crate::etcd::settings::Settings;
 
@@ -77,10 +79,28 @@ impl Client {
                     self.preferred.store(number, Ordering::Relaxed);
                     return Err(if failure.is_some() { refused.after_silence() } else { refused });
                 }
-                Err(no_answer) => failure = Some(no_answer),
+                Err(no_answer) => {
+                    if let Some(message) = self.tls_refusal(&endpoints[number], &no_answer, limit) {
+                        return Err(Failure::refused(None, message));
+                    }
+                    failure = Some(no_answer);
+                }
             }
         }
         Err(failure.unwrap_or_else(|| Failure::NoAnswer(io::ErrorKind::TimedOut.into())))
+    }
+
+    /// Whether a server that did not answer refuses all that we could ask.
+    #[cfg(feature = "etcd-tls")]
+    fn tls_refusal(&self, endpoint: &str, failure: &Failure, limit: Moment) -> Option<String> {
+        let may_be = endpoint.starts_with("https:") && failure.may_hide_refusal();
+        may_be.then(|| probe::refusal(&self.settings.tls, endpoint, limit))?
+    }
+
+    #[cfg(not(feature = "etcd-tls"))]
+    #[expect(clippy::unused_self, reason = "its twin uses it")]
+    fn tls_refusal(&self, _: &str, _: &Failure, _: Moment) -> Option<String> {
+        None
     }
 
     /// Asks one server, and once more after a new login if the old one seems to be over.

@@ -90,6 +90,9 @@ fn shown(text: &str) -> Shown<'_> {
     Shown(Path::new(text))
 }
 
+const CLIENT_CERT: &str =
+    "; etcd asks for a client certificate that it trusts: EtcdLock::client_cert";
+
 /// What the server's own words do not say. Each was met with a real server.
 fn remedy(message: &str) -> &'static str {
     let remedies = [
@@ -99,9 +102,9 @@ fn remedy(message: &str) -> &'static str {
              port: use one without",
         ),
         (
-            "authentication handshake failed",
-            "; the server's JSON gateway cannot reach its own server: with --client-cert-auth, the server's \
-             certificate must be allowed for client authentication, too",
+            "does not allow client authentication",
+            ", so its JSON gateway cannot reach it; with --client-cert-auth, add clientAuth to the certificate's \
+             extended key usage",
         ),
         (
             "page not found",
@@ -109,7 +112,9 @@ fn remedy(message: &str) -> &'static str {
         ),
         ("HTTP request to an HTTPS server", "; use an https:// address"),
         ("user name is empty", "; etcd asks for a user: set one with EtcdLock::user"),
-        ("certificate required", "; etcd asks for a client certificate: EtcdLock::client_cert"),
+        ("CertificateRequired", CLIENT_CERT),
+        // What older versions of etcd say to a client without one.
+        ("alert: BadCertificate", CLIENT_CERT),
         (
             "UnknownIssuer",
             "; name the certificate authority that signed the server's certificate: EtcdLock::ca_file",

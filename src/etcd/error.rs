@@ -131,6 +131,16 @@ fn remedy(message: &str) -> &'static str {
 impl EtcdError {
     /// Whether trying again later can help: true for [`Busy`](EtcdError::Busy) and
     /// [`Unreachable`](EtcdError::Unreachable).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// let error = EtcdLock::new(["http://etcd1:2379"], "").unwrap_err();
+    /// assert!(!error.is_temporary());
+    /// assert_eq!(error.to_string(), "the name of the lock is empty");
+    /// ```
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         match self {

@@ -13,9 +13,9 @@ use crate::retry::CancelToken;
 
 /// The lock, held until this value is dropped, or until it is [lost](EtcdGuard::lost).
 ///
-/// A thread of its own renews the lease. Dropping the guard stops that, revokes the lease and waits for the server's
-/// answer, at most the [request timeout](crate::etcd::EtcdLock::request_timeout) for each server; if none answers, the thread goes on
-/// trying. Only if the process ends then, the lock stays locked until the lease is over.
+/// A thread of its own renews the lease. Dropping the guard ends that, revokes the lease and waits for the answer,
+/// at most the [request timeout](crate::etcd::EtcdLock::request_timeout) for each server. If none answers, the
+/// thread goes on trying; if the process ends then, the lock stays locked until the lease is over.
 /// [`unlock`](EtcdGuard::unlock) does the same and says how it went.
 ///
 /// # Forked children
@@ -50,12 +50,38 @@ impl EtcdGuard {
     }
 
     /// Returns the number that proves to a store who owned the lock last: it grows from owner to owner.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["http://etcd1:2379"], "jobs/nightly")?;
+    /// let guard = lock.try_lock()?;
+    /// println!("UPDATE … WHERE token <= {}", guard.fencing_token());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn fencing_token(&self) -> u64 {
         self.own.created
     }
 
     /// Returns the key in etcd that is the lock, for `etcdctl get` or a transaction of the caller's own.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["http://etcd1:2379"], "jobs/nightly")?;
+    /// let guard = lock.try_lock()?;
+    /// println!("etcdctl get {}", guard.key());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn key(&self) -> &str {
         &self.own.key
@@ -64,6 +90,21 @@ impl EtcdGuard {
     /// Returns whether the lock may be another's by now.
     ///
     /// It asks the clock and not the server, so it returns at once. Once lost, the guard stays lost.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["http://etcd1:2379"], "jobs/nightly")?;
+    /// let guard = lock.try_lock()?;
+    /// while !guard.is_lost() {
+    ///     // … a piece of work that is soon done …
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.lease.is_lost()
@@ -72,6 +113,23 @@ impl EtcdGuard {
     /// Returns a token that is cancelled when the lock is lost.
     ///
     /// Its descriptor becomes readable then, and it ends a wait that it was given to.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["http://etcd1:2379"], "jobs/nightly")?;
+    /// let guard = lock.try_lock()?;
+    /// while !guard.lost().wait_timeout(Duration::from_secs(60)) {
+    ///     // … the work that is due every minute …
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn lost(&self) -> &CancelToken {
         self.lease.lost()
@@ -83,6 +141,20 @@ impl EtcdGuard {
     ///
     /// [`Lost`](EtcdError::Lost) if it does not; [`Unreachable`](EtcdError::Unreachable) if no server answers, and
     /// the guard may hold the lock or not; [`Refused`](EtcdError::Refused) if the user may not read the key.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["http://etcd1:2379"], "jobs/nightly")?;
+    /// let guard = lock.try_lock()?;
+    /// guard.verify()?;
+    /// // … the work that must not be done twice …
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn verify(&self) -> Result<(), EtcdError> {
         if self.is_lost() {
             return Err(self.lease.loss());
@@ -102,6 +174,19 @@ impl EtcdGuard {
     /// [`Lost`](EtcdError::Lost) if the guard was lost before; [`Unreachable`](EtcdError::Unreachable) if no server
     /// answers, and a thread goes on trying until the lease is over; [`Refused`](EtcdError::Refused) if the user may
     /// not delete the key.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["http://etcd1:2379"], "jobs/nightly")?;
+    /// let guard = lock.try_lock()?;
+    /// guard.unlock()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn unlock(mut self) -> Result<(), EtcdError> {
         self.is_released = true;
         self.lease.release()
@@ -118,6 +203,20 @@ impl EtcdGuard {
     /// # Panics
     ///
     /// Outside a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use pidlockfile::etcd::EtcdLock;
+    /// use pidlockfile::retry::{RetryPolicy, acquire_with_retry_async};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["http://etcd1:2379"], "jobs/nightly")?;
+    /// let guard = acquire_with_retry_async(&lock, &RetryPolicy::daemon()).await?;
+    /// guard.unlock_async().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "tokio")]
     pub async fn unlock_async(self) -> Result<(), EtcdError> {
         match tokio::task::spawn_blocking(move || self.unlock()).await {

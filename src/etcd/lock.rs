@@ -24,7 +24,28 @@ const LONGEST_TTL: u64 = 9_000_000_000;
 
 /// A lock that etcd keeps, by name, for processes of many machines.
 ///
-/// Clones mean the same lock, and each opens connections of its own.
+/// Take it by [`try_lock`](EtcdLock::try_lock), or wait for it by
+/// [`acquire_with_retry`](crate::retry::acquire_with_retry) and a [`RetryPolicy`](crate::retry::RetryPolicy). Such a
+/// wait has a place in the lock's line, and a thread that keeps it. Clones mean the same lock, and each opens
+/// connections of its own.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use pidlockfile::etcd::EtcdLock;
+/// use pidlockfile::retry::{RetryPolicy, acquire_with_retry};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let lock = EtcdLock::new(["http://etcd1:2379"], "jobs/nightly")?;
+/// let policy = RetryPolicy::default().with_max_elapsed(Duration::from_secs(30));
+/// let guard = acquire_with_retry(&lock, &policy)?;
+/// // … the work, with `guard.fencing_token()` in each write …
+/// guard.unlock()?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct EtcdLock {
     settings: Arc<Settings>,
     client: ClientSlot,
@@ -47,6 +68,24 @@ impl EtcdLock {
     ///
     /// [`Config`](EtcdError::Config) if the name is empty or holds a NUL byte, if there is no endpoint, or if one is
     /// not of the form `http://HOST:PORT`; `https://` needs the feature `etcd-tls`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["http://etcd1:2379", "http://etcd2:2379"], "jobs/nightly")?;
+    /// assert_eq!(lock.name(), "jobs/nightly");
+    ///
+    /// let error = EtcdLock::new(["etcd1:2379"], "jobs/nightly").unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "`etcd1:2379` is no address of an etcd server: http://HOST:PORT is one",
+    /// );
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new<E: Into<String>>(
         endpoints: impl IntoIterator<Item = E>,
         name: impl Into<String>,
@@ -59,6 +98,19 @@ impl EtcdLock {
     /// Sets how long the lock stays locked after its owner has died or was cut off; 10 seconds unless set.
     ///
     /// It is rounded up to whole seconds. The server may grant more: at least one and a half times its election timeout.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["http://etcd1:2379"], "jobs/nightly")?.ttl(Duration::from_secs(3));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> EtcdLock {
         let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
@@ -66,12 +118,38 @@ impl EtcdLock {
     }
 
     /// Sets how long one server is given to answer, before the next one is asked; 1 second unless set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["http://etcd1:2379"], "jobs/nightly")?
+    ///     .request_timeout(Duration::from_millis(500));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn request_timeout(self, timeout: Duration) -> EtcdLock {
         self.with(|settings| settings.request_timeout = timeout.max(Duration::from_millis(1)))
     }
 
     /// Sets the user to log in as, where etcd asks for one.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let password = std::fs::read_to_string("/run/secrets/etcd")?;
+    /// let lock = EtcdLock::new(["http://etcd1:2379"], "jobs/nightly")?.user("app", password.trim_end());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn user(self, user: impl Into<String>, password: impl Into<String>) -> EtcdLock {
         let login = Login { user: user.into(), password: password.into() };
@@ -85,6 +163,18 @@ impl EtcdLock {
     /// # Errors
     ///
     /// [`Config`](EtcdError::Config) if the file cannot be read, or holds no certificate.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["https://etcd1:2379"], "jobs/nightly")?
+    ///     .ca_file("/etc/etcd/ca.crt")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "etcd-tls")]
     pub fn ca_file(self, path: impl AsRef<Path>) -> Result<EtcdLock, EtcdError> {
         let mut tls = self.settings.tls.clone();
@@ -102,6 +192,19 @@ impl EtcdLock {
     ///
     /// [`Config`](EtcdError::Config) if a file cannot be read or holds no such thing, or if the key is another
     /// certificate's.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["https://etcd1:2379"], "jobs/nightly")?
+    ///     .ca_file("/etc/etcd/ca.crt")?
+    ///     .client_cert("/etc/etcd/client.crt", "/etc/etcd/client.key")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(feature = "etcd-tls")]
     pub fn client_cert(
         self,
@@ -121,6 +224,18 @@ impl EtcdLock {
     }
 
     /// Returns the name of the lock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["http://etcd1:2379"], "jobs/nightly")?;
+    /// assert_eq!(lock.name(), "jobs/nightly");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.settings.name
@@ -136,6 +251,23 @@ impl EtcdLock {
     /// [`Unreachable`](EtcdError::Unreachable) if no server answers in time, and then nothing stays locked;
     /// [`Refused`](EtcdError::Refused) if a server refuses; [`Io`](EtcdError::Io) if the operating system has no
     /// thread or descriptor left.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["http://etcd1:2379"], "jobs/nightly")?;
+    /// match lock.try_lock() {
+    ///     Ok(guard) => println!("ours, with the token {}", guard.fencing_token()),
+    ///     // "jobs/nightly is locked by process 608 on web-3"
+    ///     Err(error) if error.is_temporary() => println!("not now: {error}"),
+    ///     Err(error) => return Err(error.into()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn try_lock(&self) -> Result<EtcdGuard, EtcdError> {
         let client = self.client();
         let error = |failure| self.settings.error(LOCK, failure);
@@ -167,6 +299,20 @@ impl EtcdLock {
     ///
     /// [`Unreachable`](EtcdError::Unreachable) if no server answers in time, [`Refused`](EtcdError::Refused) if the
     /// user may not read the lock's keys.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use pidlockfile::etcd::EtcdLock;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lock = EtcdLock::new(["http://etcd1:2379"], "jobs/nightly")?;
+    /// if let Some(owner) = lock.owner()? {
+    ///     println!("{} owns it, with the token {}", owner.text, owner.token);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn owner(&self) -> Result<Option<EtcdOwner>, EtcdError> {
         let owner = look(&self.client())
             .map_err(|failure| self.settings.error("read the owner of", failure))?;

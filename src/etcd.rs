@@ -103,6 +103,7 @@ mod guard;
 mod lease;
 mod deletion;
 mod keys;
+mod revocation;
 mod client;
 mod resolver;
 #[cfg(feature = "etcd-tls")]

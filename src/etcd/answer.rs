@@ -7,8 +7,12 @@ use serde_json::Value;
 /// Why a request has no result.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Another server, or the same one later, may answer. Whether the request took effect is unknown.
-    NoAnswer(io::Error),
+    /// Another server, or the same one later, may answer.
+    NoAnswer {
+        source: io::Error,
+        /// Whether a request may have come to a server, and may have had its effect.
+        may_have_come: bool,
+    },
     /// No server will answer otherwise.
     Refused {
         /// gRPC's, if what answered is an etcd server.
@@ -34,8 +38,8 @@ impl Failure {
     /// Whether a new login may help. Some versions close the connection in place of an answer.
     pub(super) fn may_be_expired_login(&self) -> bool {
         match self {
-            Failure::NoAnswer(error) => matches!(
-                error.kind(),
+            Failure::NoAnswer { source, .. } => matches!(
+                source.kind(),
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
             ),
             Failure::Refused { code: Some(UNAUTHENTICATED), .. } => true,
@@ -51,8 +55,8 @@ impl Failure {
     /// Whether the server may not like our certificate, or the gateway its own server's.
     #[cfg(feature = "etcd-tls")]
     pub(super) fn may_hide_refusal(&self) -> bool {
-        matches!(self, Failure::NoAnswer(error) if matches!(
-            error.kind(),
+        matches!(self, Failure::NoAnswer { source, .. } if matches!(
+            source.kind(),
             io::ErrorKind::BrokenPipe
                 | io::ErrorKind::ConnectionReset
                 | io::ErrorKind::UnexpectedEof
@@ -64,13 +68,31 @@ impl Failure {
         Failure::Refused { code, message, after_silence: false }
     }
 
-    /// Marks a refusal that came from the second that was asked.
+    /// No answer, for reasons of which only some show that no request was sent.
+    pub(super) fn no_answer(source: io::Error) -> Failure {
+        let may_have_come = !matches!(
+            source.kind(),
+            io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::NetworkDown
+                | io::ErrorKind::AddrNotAvailable
+                | io::ErrorKind::NotFound
+        );
+        Failure::NoAnswer { source, may_have_come }
+    }
+
+    pub(super) fn may_have_come(&self) -> bool {
+        matches!(self, Failure::NoAnswer { may_have_come: true, .. })
+    }
+
+    /// The failure of the second that was asked, where the first may have done as it was told and not said so.
     pub(super) fn after_silence(self) -> Failure {
         match self {
             Failure::Refused { code, message, .. } => {
                 Failure::Refused { code, message, after_silence: true }
             }
-            no_answer @ Failure::NoAnswer(_) => no_answer,
+            Failure::NoAnswer { source, .. } => Failure::NoAnswer { source, may_have_come: true },
         }
     }
 
@@ -111,7 +133,7 @@ pub(super) fn result_of(status: u16, text: &str) -> Result<Value, Failure> {
         let message = format!("HTTP status {status}, {}", excerpt(text));
         // A proxy before the servers says so when it finds none of them.
         return Err(if (502..=504).contains(&status) {
-            Failure::NoAnswer(io::Error::other(message))
+            Failure::no_answer(io::Error::other(message))
         } else {
             Failure::refused(None, message)
         });
@@ -125,7 +147,7 @@ pub(super) fn result_of(status: u16, text: &str) -> Result<Value, Failure> {
     let text = [&error["message"], &error["error"]].into_iter().find_map(Value::as_str);
     let message = text.map_or_else(|| excerpt(&answer.to_string()), str::to_owned);
     Err(match code {
-        Some(code) if TEMPORARY.contains(&code) => Failure::NoAnswer(io::Error::other(message)),
+        Some(code) if TEMPORARY.contains(&code) => Failure::no_answer(io::Error::other(message)),
         code => Failure::refused(code, message),
     })
 }
@@ -135,17 +157,17 @@ pub(super) fn failure_of(error: ureq::Error) -> Failure {
     match error {
         ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             let words = "it closed the connection without an answer, as a server does that expects TLS, or does not";
-            Failure::NoAnswer(io::Error::new(error.kind(), words))
+            Failure::no_answer(io::Error::new(error.kind(), words))
         }
         // rustls wraps its own errors so, on the way through a socket.
         ureq::Error::Io(error) if error.kind() != io::ErrorKind::InvalidData => {
-            Failure::NoAnswer(error)
+            Failure::no_answer(error)
         }
-        ureq::Error::Timeout(_) => Failure::NoAnswer(io::ErrorKind::TimedOut.into()),
+        ureq::Error::Timeout(_) => Failure::no_answer(io::ErrorKind::TimedOut.into()),
         ureq::Error::HostNotFound => {
-            Failure::NoAnswer(io::Error::new(io::ErrorKind::NotFound, "host not found"))
+            Failure::no_answer(io::Error::new(io::ErrorKind::NotFound, "host not found"))
         }
-        ureq::Error::ConnectionFailed => Failure::NoAnswer(io::ErrorKind::NotConnected.into()),
+        ureq::Error::ConnectionFailed => Failure::no_answer(io::ErrorKind::NotConnected.into()),
         ureq::Error::Io(error) => Failure::refused(None, error.to_string()),
         error => Failure::refused(None, error.to_string()),
     }

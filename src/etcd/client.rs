@@ -32,6 +32,14 @@ pub(super) struct Client {
     /// The server that answered last, and is asked first.
     preferred: AtomicUsize,
     login: Mutex<Option<Arc<str>>>,
+    pub(super) unrevoked: Mutex<Unrevoked>,
+}
+
+/// The leases that are still to be revoked, each with a moment at which it is over anyway.
+#[derive(Default)]
+pub(super) struct Unrevoked {
+    pub(super) leases: Vec<(i64, Moment)>,
+    pub(super) has_thread: bool,
 }
 
 /// A result, and what it is worth.
@@ -45,7 +53,8 @@ impl Client {
     pub(super) fn new(settings: Arc<Settings>) -> Client {
         let agent = new_agent(&settings);
         let preferred = SmallRng::from_entropy().gen_range(0..settings.endpoints.len()).into();
-        Client { settings, agent, preferred, login: Mutex::new(None) }
+        let (login, unrevoked) = Default::default();
+        Client { settings, agent, preferred, login, unrevoked }
     }
 
     /// Asks one server after the other, each at most `request_timeout`, and all of them until `deadline` at most.
@@ -60,7 +69,7 @@ impl Client {
         let body = request.to_string();
         let endpoints = &self.settings.endpoints;
         let first = self.preferred.load(Ordering::Relaxed);
-        let mut failure = None;
+        let mut failure: Option<Failure> = None;
         for tried in 0..endpoints.len() {
             let number = (first + tried) % endpoints.len();
             let rest = u32::try_from(endpoints.len() - tried).unwrap_or(u32::MAX);
@@ -77,17 +86,19 @@ impl Client {
                 Err(refused @ Failure::Refused { .. }) => {
                     // It is up, at least.
                     self.preferred.store(number, Ordering::Relaxed);
-                    return Err(if failure.is_some() { refused.after_silence() } else { refused });
+                    let is_second = failure.is_some_and(|it| it.may_have_come());
+                    return Err(if is_second { refused.after_silence() } else { refused });
                 }
                 Err(no_answer) => {
                     if let Some(message) = self.tls_refusal(&endpoints[number], &no_answer, limit) {
                         return Err(Failure::refused(None, message));
                     }
-                    failure = Some(no_answer);
+                    let is_second = failure.is_some_and(|it| it.may_have_come());
+                    failure = Some(if is_second { no_answer.after_silence() } else { no_answer });
                 }
             }
         }
-        Err(failure.unwrap_or_else(|| Failure::NoAnswer(io::ErrorKind::TimedOut.into())))
+        Err(failure.unwrap_or_else(|| Failure::no_answer(io::ErrorKind::TimedOut.into())))
     }
 
     /// Whether a server that did not answer refuses all that we could ask.
@@ -119,9 +130,7 @@ impl Client {
                 let sent = Moment::now();
                 match self.post(endpoint, path, body, login.as_deref(), limit) {
                     Ok(result) => Ok((result, sent)),
-                    Err(second) if matches!(failure, Failure::NoAnswer(_)) => {
-                        Err(second.after_silence())
-                    }
+                    Err(second) if failure.may_have_come() => Err(second.after_silence()),
                     Err(second) => Err(second),
                 }
             }
@@ -164,7 +173,7 @@ impl Client {
     ) -> Result<Value, Failure> {
         let left = limit.left();
         if left.is_zero() {
-            return Err(Failure::NoAnswer(io::ErrorKind::TimedOut.into()));
+            return Err(Failure::no_answer(io::ErrorKind::TimedOut.into()));
         }
         let mut request = self.agent.post(format!("{endpoint}/v3/{path}"));
         if let Some(login) = login {

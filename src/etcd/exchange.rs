@@ -12,7 +12,7 @@ use crate::etcd::client::lock;
 use crate::etcd::error::EtcdError;
 use crate::etcd::guard::EtcdGuard;
 use crate::etcd::keys::Entry;
-use crate::etcd::lease::spawn;
+use crate::etcd::revocation::spawn;
 
 pub(super) struct Exchange {
     state: Mutex<State>,

@@ -43,7 +43,7 @@ impl EtcdGuard {
                 io::ErrorKind::TimedOut,
                 "the lease ran out before the lock was taken",
             );
-            return Err(client.settings.error("lock", Failure::NoAnswer(late)));
+            return Err(client.settings.error("lock", Failure::no_answer(late)));
         }
         let (client, lease) = (Arc::clone(client), Arc::clone(lease));
         Ok(EtcdGuard { client, lease, own, is_released: false })

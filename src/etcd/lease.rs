@@ -1,10 +1,8 @@
 //! A lease: the time for which etcd keeps our key, its renewal, and its end.
 
-use std::io;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -16,15 +14,13 @@ use crate::etcd::client::{Client, lock};
 use crate::etcd::clock::Moment;
 use crate::etcd::error::EtcdError;
 use crate::etcd::keys::{grant, number};
+use crate::etcd::revocation::spawn;
 use crate::retry::CancelToken;
 
 /// A timer stands still in suspend, so the clock is looked at so often.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a renewal that failed is put off at most.
 const LONGEST_DELAY: Duration = Duration::from_millis(500);
-
-/// Our threads do little; a process may have many.
-const STACK: usize = 512 * 1024;
 
 const OVER: &str = "its lease could not be renewed in time";
 const GONE: &str = "its lease has ended, or was revoked";
@@ -53,10 +49,6 @@ enum Stage {
     Granted,
     /// A thread renews.
     Renewed,
-    /// Somebody revokes, and the thread waits for how it goes.
-    Released,
-    /// The thread is to revoke.
-    Abandoned,
     Ended,
 }
 
@@ -90,8 +82,8 @@ impl Lease {
             // An earlier server granted it unheard. It granted as much as we asked for, or more.
             Err(failure) if failure.is_granted_already() => Ok(lease(settings.ttl, asked)),
             Err(failure) => {
-                if matches!(failure, Failure::NoAnswer(_)) {
-                    lease(settings.ttl, Moment::now()).abandon();
+                if failure.may_have_come() {
+                    lease(settings.ttl, asked).abandon();
                 }
                 Err(settings.error(action, failure))
             }
@@ -149,7 +141,6 @@ impl Lease {
         }
         let lease = Arc::clone(self);
         spawn("etcd-lease", move || lease.serve(on_loss)).map_err(|source| {
-            self.enter(Stage::Granted);
             let name = self.client.settings.name.clone();
             EtcdError::Io { action: "start a thread for", name, source }
         })
@@ -170,14 +161,6 @@ impl Lease {
         self.renew();
         if self.lost.is_cancelled() {
             on_loss();
-        }
-        let mut stage = lock(&self.stage);
-        while !matches!(*stage, Stage::Abandoned | Stage::Ended) {
-            stage = self.changed.wait(stage).unwrap_or_else(PoisonError::into_inner);
-        }
-        if *stage == Stage::Abandoned {
-            drop(stage);
-            self.revoke_in_the_end();
         }
     }
 
@@ -223,17 +206,13 @@ impl Lease {
         (self.ttl / 20).min(LONGEST_DELAY)
     }
 
-    /// Stops renewing and revokes, which deletes the key. If no server answers, the thread goes on trying.
+    /// Stops renewing and revokes, which deletes the key. If no server answers, a thread goes on trying.
     pub(super) fn release(&self) -> Result<(), EtcdError> {
         if self.is_foreign() {
             return Err(self.loss());
         }
         let was_lost = self.is_lost();
-        self.enter(Stage::Released);
-        let revoked = if self.gone.load(Ordering::Relaxed) { Ok(false) } else { self.revoke() };
-        let is_unheard = matches!(revoked, Err(Failure::NoAnswer(_)));
-        self.enter(if is_unheard { Stage::Abandoned } else { Stage::Ended });
-        match revoked {
+        match self.end() {
             Ok(true) if !was_lost => Ok(()),
             Ok(is_revoked) => {
                 if !is_revoked {
@@ -245,46 +224,32 @@ impl Lease {
         }
     }
 
-    /// Stops renewing and has the lease revoked by a thread, however long that takes.
-    pub(super) fn abandon(self: &Arc<Lease>) {
-        let has_thread = *lock(&self.stage) != Stage::Granted;
-        self.enter(Stage::Abandoned);
-        if !has_thread {
-            let lease = Arc::clone(self);
-            // Without a thread, the server ends the lease in its time.
-            let _ = spawn("etcd-revoke", move || lease.revoke_in_the_end());
+    /// The same, and whether there was a lease.
+    pub(super) fn end(&self) -> Result<bool, Failure> {
+        self.stop_renewing();
+        if self.gone.load(Ordering::Relaxed) {
+            return Ok(false);
         }
+        let revoked = self.client.revoke(self.id);
+        if matches!(revoked, Err(Failure::NoAnswer { .. })) {
+            self.client.revoke_later(self.id, self.end_at_server());
+        }
+        revoked
     }
 
-    /// Revokes on this thread, however long that takes; it renews no more.
-    pub(super) fn end(&self) {
-        self.enter(Stage::Released);
-        self.revoke_in_the_end();
-        self.enter(Stage::Ended);
+    /// Stops renewing and has the lease revoked by a thread.
+    pub(super) fn abandon(&self) {
+        self.stop_renewing();
+        self.client.revoke_later(self.id, self.end_at_server());
     }
 
-    fn enter(&self, stage: Stage) {
-        *lock(&self.stage) = stage;
+    fn stop_renewing(&self) {
+        *lock(&self.stage) = Stage::Ended;
         self.changed.notify_all();
     }
 
-    /// Whether there was a lease to revoke. It also bars a put that is still under way.
-    fn revoke(&self) -> Result<bool, Failure> {
-        match self.client.call("lease/revoke", &json!({ "ID": self.id.to_string() }), None) {
-            Ok(_) => Ok(true),
-            Err(failure) => failure.not_found().ok_or(failure),
-        }
+    /// When the server has surely ended it: a new leader gives each lease its whole time again.
+    fn end_at_server(&self) -> Moment {
+        Moment::now().plus(self.ttl * 2)
     }
-
-    fn revoke_in_the_end(&self) {
-        // A new leader gives each lease its whole time again.
-        let end = Moment::now().plus(self.ttl * 2);
-        while matches!(self.revoke(), Err(Failure::NoAnswer(_))) && !end.has_come() {
-            thread::sleep(self.delay());
-        }
-    }
-}
-
-pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work).map(drop)
 }

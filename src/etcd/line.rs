@@ -10,7 +10,7 @@ use crate::etcd::error::EtcdError;
 use crate::etcd::exchange::Exchange;
 use crate::etcd::guard::EtcdGuard;
 use crate::etcd::keys::busy;
-use crate::etcd::lease::spawn;
+use crate::etcd::revocation::spawn;
 use crate::etcd::waiter;
 use crate::retry::Place;
 

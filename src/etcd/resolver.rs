@@ -1,5 +1,6 @@
 //! Addresses of servers, without a thread and a lookup for each request.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -47,7 +48,11 @@ impl Resolver for CachingResolver {
         if let Some(addresses) = found {
             return Ok(addresses);
         }
-        let addresses = self.inner.resolve(uri, config, timeout)?;
+        let addresses = self.inner.resolve(uri, config, timeout).map_err(|error| match error {
+            // So that it is told from an error of a connection.
+            Error::Io(error) => io::Error::new(io::ErrorKind::NotFound, error).into(),
+            error => error,
+        })?;
         let mut known = known();
         known.retain(|it| it.0 != name);
         known.push((name, addresses.clone(), Moment::now().plus(BELIEVED)));

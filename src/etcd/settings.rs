@@ -71,7 +71,7 @@ impl Settings {
     pub(super) fn error(&self, action: &'static str, failure: Failure) -> EtcdError {
         let name = self.name.clone();
         match failure {
-            Failure::NoAnswer(source) => {
+            Failure::NoAnswer { source, .. } => {
                 EtcdError::Unreachable { name, endpoints: self.endpoints.join(", "), source }
             }
             Failure::Refused { message, .. } => EtcdError::Refused { action, name, message },

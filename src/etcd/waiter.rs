@@ -30,7 +30,8 @@ pub(super) fn serve(client: &Arc<Client>, exchange: Arc<Exchange>) {
         }
     }
     if let Some(Standing { lease, .. }) = waiter.standing {
-        lease.end();
+        // If no server answers, another thread goes on.
+        let _ = lease.end();
     }
     exchange.ended();
 }

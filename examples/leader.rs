@@ -10,6 +10,7 @@ use std::error::Error;
 use std::fs::OpenOptions;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, process, thread};
 
@@ -20,7 +21,14 @@ use signal_hook::iterator::Signals;
 
 const WORK_INTERVAL: Duration = Duration::from_millis(100);
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    let cause = error.source().map(|cause| format!(": {cause}"));
+    eprintln!("leader: {error}{}", cause.unwrap_or_default());
+    ExitCode::FAILURE
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [endpoints, name, store, rest @ ..] = &arguments[..] else {
         return Err("usage: leader ENDPOINT,… NAME STORE [SECONDS]".into());

@@ -117,11 +117,6 @@ impl Failure {
         matches!(self, Failure::Refused { code: Some(FAILED_PRECONDITION), message, .. } if message.contains(words))
     }
 
-    /// A transaction found no key where it had just put one.
-    pub(super) fn missing_key() -> Failure {
-        Failure::refused(None, "a key that was just put is not there".to_owned())
-    }
-
     pub(super) fn unexpected(answer: &Value) -> Failure {
         Failure::refused(None, format!("unexpected answer {}", excerpt(&answer.to_string())))
     }

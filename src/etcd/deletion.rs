@@ -8,6 +8,7 @@ use ureq::Agent;
 
 use crate::etcd::answer::result_of;
 use crate::etcd::client::Client;
+use crate::etcd::clock::Moment;
 use crate::etcd::keys::{Entry, deletion_of};
 
 /// A stream lasts so long at most. Its connection may be dead by then without a sign.
@@ -15,10 +16,11 @@ const LIFE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Stream {
-    /// It never began.
-    Refused,
-    /// The key was deleted, or the stream ended: it is time to look.
-    Ended,
+    Deleted,
+    /// It has lasted its time, and all is as it was.
+    Over,
+    /// It never began, or ended before its time.
+    Broken,
 }
 
 /// Waits until `entry` is deleted. The stream begins right after `revision`, at which it was still there, so nothing
@@ -32,21 +34,24 @@ pub(super) fn wait_for_deletion(
     revision: u64,
     on_start: impl FnOnce(),
 ) -> Stream {
+    let end = Moment::now().plus(LIFE);
     let Ok(stream) = client.stream(agent, "watch", &deletion_of(entry, revision), LIFE) else {
-        return Stream::Refused;
+        return Stream::Broken;
     };
     let mut on_start = Some(on_start);
     for line in BufReader::new(stream).lines() {
         let event = line.ok().and_then(|line| result_of(200, &line).ok());
+        // Cancelled are those that the user may not see, and those whose revision is compacted.
+        let event = event.filter(|event| event["canceled"].as_bool() != Some(true));
         let Some(event) = event else { break };
+        if is_deletion(&event) {
+            return Stream::Deleted;
+        }
         if let Some(on_start) = on_start.take() {
             on_start();
         }
-        if is_deletion(&event) || event["canceled"].as_bool() == Some(true) {
-            return Stream::Ended;
-        }
     }
-    if on_start.is_some() { Stream::Refused } else { Stream::Ended }
+    if end.has_come() { Stream::Over } else { Stream::Broken }
 }
 
 fn is_deletion(event: &Value) -> bool {

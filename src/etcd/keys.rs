@@ -25,14 +25,10 @@ pub(super) struct Entry {
     pub(super) holder: String,
 }
 
-/// What a transaction found, all at one revision.
-pub(super) struct Line {
+/// What was found of our place in the line, all at one revision.
+pub(super) struct Place {
     pub(super) revision: u64,
-    /// Ours, if it is there.
-    pub(super) own: Option<Entry>,
-    /// The owner's.
-    pub(super) first: Option<Entry>,
-    /// The one before ours, after which it is our turn.
+    /// The key before ours, after which it is our turn. If there is none, we own the lock.
     pub(super) older: Option<Entry>,
 }
 
@@ -48,17 +44,17 @@ pub(super) fn busy(client: &Client, owner: &Entry, in_line: bool) -> EtcdError {
 /// The owner's key, if there is one. Nothing is written.
 pub(super) fn look(client: &Client) -> Result<Option<Entry>, Failure> {
     let answer = client.call("kv/range", &first_of(&client.settings.name), None)?;
-    entries(&answer.result).map(|found| found.into_iter().next())
+    entries(&answer.result).map(first_in)
 }
 
 /// The key, if it is there.
 pub(super) fn read(client: &Client, key: &str) -> Result<Option<Entry>, Failure> {
     let answer = client.call("kv/range", &only(key), None)?;
-    entries(&answer.result).map(|found| found.into_iter().next())
+    entries(&answer.result).map(first_in)
 }
 
-/// Puts our key if there is no other: the line is empty then. `own` is ours, `first` another's.
-pub(super) fn take_if_free(client: &Client, lease: i64) -> Result<Line, Failure> {
+/// Puts our key if there is no other: no line is passed. Another's is the error.
+pub(super) fn take_if_free(client: &Client, lease: i64) -> Result<Result<Entry, Entry>, Failure> {
     let name = &client.settings.name;
     let own = key_of(name, lease);
     let mut is_empty = all_of(name);
@@ -69,61 +65,49 @@ pub(super) fn take_if_free(client: &Client, lease: i64) -> Result<Line, Failure>
     let request =
         json!({ "compare": [is_empty], "success": [put(&own, lease)], "failure": [get_first] });
     let answer = client.call("kv/txn", &request, None)?.result;
-    let revision = number(&answer["header"]["revision"]);
     if answer["succeeded"].as_bool() == Some(true) {
-        let own = Entry { raw: encode(&own), key: own, created: revision, holder: String::new() };
-        return Ok(Line { revision, own: Some(own.clone()), first: Some(own), older: None });
+        return Ok(Ok(own_entry(own, number(&answer["header"]["revision"]))));
     }
-    let first = found_by(&answer, 0)?.into_iter().next();
-    // A server did as it was told and did not say so: what is there is our own.
-    let own = first.clone().filter(|first| first.key == own);
-    Ok(Line { revision, own, first, older: None })
+    match first_in(found_by(&answer, 0)?) {
+        // A server did as it was told and did not say so: what is there is our own.
+        Some(first) if first.key == own => Ok(Ok(first)),
+        Some(first) => Ok(Err(first)),
+        None => Err(Failure::unexpected(&answer)),
+    }
 }
 
-/// Puts our key at the end of the line.
-pub(super) fn stand(client: &Client, lease: i64) -> Result<Line, Failure> {
+/// Puts our key at the end of the line. Our key, and the owner's.
+pub(super) fn stand(client: &Client, lease: i64) -> Result<(Entry, Entry), Failure> {
     let name = &client.settings.name;
     let own = key_of(name, lease);
-    let mut last_two = all_of(name);
-    last_two["sort_target"] = "CREATE".into();
-    last_two["sort_order"] = "DESCEND".into();
-    last_two["limit"] = "2".into();
-    let get_first = json!({ "request_range": first_of(name) });
-    let get_last_two = json!({ "request_range": last_two });
-    let request = json!({ "success": [put(&own, lease), get_first, get_last_two] });
+    let mut put = put(&own, lease);
+    put["request_put"]["prev_kv"] = true.into();
+    let request = json!({ "success": [put, { "request_range": first_of(name) }] });
     let answer = client.call("kv/txn", &request, None)?.result;
-    let revision = number(&answer["header"]["revision"]);
-    let first = found_by(&answer, 1)?.into_iter().next();
-    let mut last_two = found_by(&answer, 2)?.into_iter();
-    match last_two.next() {
-        Some(last) if last.key == own => {
-            Ok(Line { revision, own: Some(last), first, older: last_two.next() })
-        }
-        // A server did as it was told and did not say so, and others have come since.
-        _ => read(client, &own)?
-            .map_or_else(|| Err(Failure::unexpected(&answer)), |own| turn(client, &own)),
-    }
+    // A server may have done as it was told before and did not say so.
+    let created =
+        match number(&answer["responses"][0]["response_put"]["prev_kv"]["create_revision"]) {
+            0 => number(&answer["header"]["revision"]),
+            earlier => earlier,
+        };
+    let first = first_in(found_by(&answer, 1)?);
+    first.map(|first| (own_entry(own, created), first)).ok_or_else(|| Failure::unexpected(&answer))
 }
 
-/// Whether it is our turn. Nothing is written.
-pub(super) fn turn(client: &Client, own: &Entry) -> Result<Line, Failure> {
-    let name = &client.settings.name;
-    let mut older = all_of(name);
+/// Where we are in the line; `None` if our key is gone. Nothing is written.
+pub(super) fn turn(client: &Client, own: &Entry) -> Result<Option<Place>, Failure> {
+    let mut older = all_of(&client.settings.name);
     older["sort_target"] = "CREATE".into();
     older["sort_order"] = "DESCEND".into();
     older["limit"] = "1".into();
-    older["max_create_revision"] = (own.created - 1).to_string().into();
-    let gets =
-        [only(&own.key), first_of(name), older].map(|range| json!({ "request_range": range }));
+    older["max_create_revision"] = own.created.saturating_sub(1).to_string().into();
+    let gets = [only(&own.key), older].map(|range| json!({ "request_range": range }));
     let answer = client.call("kv/txn", &json!({ "success": gets }), None)?.result;
-    let find = |index| found_by(&answer, index).map(|found| found.into_iter().next());
-    Ok(Line {
-        revision: number(&answer["header"]["revision"]),
-        // Another one under the same key is not ours.
-        own: find(0)?.filter(|found| found.created == own.created),
-        first: find(1)?,
-        older: find(2)?,
-    })
+    // Another one under the same key is not ours.
+    let is_there = first_in(found_by(&answer, 0)?).is_some_and(|it| it.created == own.created);
+    let revision = number(&answer["header"]["revision"]);
+    let older = first_in(found_by(&answer, 1)?);
+    Ok(is_there.then_some(Place { revision, older }))
 }
 
 pub(super) fn grant(client: &Client, lease: i64) -> Result<Answer, Failure> {
@@ -148,6 +132,14 @@ fn put(key: &str, lease: i64) -> Value {
 fn host() -> String {
     let name = uname().nodename().to_string_lossy().into_owned();
     if is_plain(&name) { name } else { "?".to_owned() }
+}
+
+fn own_entry(key: String, created: u64) -> Entry {
+    Entry { raw: encode(&key), holder: String::new(), key, created }
+}
+
+fn first_in(found: Vec<Entry>) -> Option<Entry> {
+    found.into_iter().next()
 }
 
 fn only(key: &str) -> Value {

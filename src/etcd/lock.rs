@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::etcd::answer::Failure;
 use crate::etcd::client::{Client, ClientSlot};
 use crate::etcd::error::EtcdError;
 use crate::etcd::guard::EtcdGuard;
@@ -275,13 +274,11 @@ impl EtcdLock {
             return Err(busy(&client, &owner, false));
         }
         let lease = Lease::grant(&client, LOCK)?;
-        let taken = take_if_free(&client, lease.id).map_err(error).and_then(|line| {
-            match (line.own, line.first) {
-                (Some(own), _) => Ok(own),
-                (None, Some(owner)) => Err(busy(&client, &owner, false)),
-                (None, None) => Err(error(Failure::missing_key())),
-            }
-        });
+        let taken = match take_if_free(&client, lease.id) {
+            Ok(Ok(own)) => Ok(own),
+            Ok(Err(owner)) => Err(busy(&client, &owner, false)),
+            Err(failure) => Err(error(failure)),
+        };
         let taken = taken.and_then(|own| lease.start_once(|| {}).map(|()| own));
         match taken {
             Ok(own) => EtcdGuard::hand_over(&client, &lease, own),

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::etcd::answer::Failure;
 use crate::etcd::client::Client;
 use crate::etcd::deletion::{Stream, wait_for_deletion};
 use crate::etcd::error::EtcdError;
 use crate::etcd::exchange::Exchange;
 use crate::etcd::guard::EtcdGuard;
-use crate::etcd::keys::{self, Entry, Line};
+use crate::etcd::keys::{self, Entry};
 use crate::etcd::lease::Lease;
 
 /// Works for a run until that has the lock or leaves the line.
@@ -51,61 +50,63 @@ impl Waiter<'_> {
     /// Waits in the line until it is our turn, or until something goes wrong.
     fn attempt(&mut self, exchange: &Arc<Exchange>) -> Result<(EtcdGuard, Arc<Lease>), EtcdError> {
         let client = self.client;
+        let error = |failure| client.settings.error("lock", failure);
+        let mut owner = None;
         loop {
-            let Line { revision, first, older, .. } = self.line()?;
-            let unexpected = || client.settings.error("lock", Failure::missing_key());
-            let Some(older) = older else {
-                let Standing { lease, own } = self.standing.take().ok_or_else(unexpected)?;
-                let guard = EtcdGuard::hand_over(client, &lease, own)?;
-                return Ok((guard, lease));
+            if self.standing.as_ref().is_some_and(|it| it.lease.is_lost()) {
+                // The key may be there yet, and would hold up those behind it.
+                self.step_out();
+            }
+            if self.standing.is_none() {
+                let (standing, first) = self.stand()?;
+                if standing.own.created == first.created {
+                    return hand_over(client, standing);
+                }
+                (self.standing, owner) = (Some(standing), Some(first));
+                self.keep_standing(exchange)?;
+            }
+            let Some(standing) = &self.standing else { continue };
+            let Some(place) = keys::turn(client, &standing.own).map_err(error)? else {
+                self.step_out();
+                continue;
             };
-            let owner = first.ok_or_else(unexpected)?;
-            self.keep_standing(exchange)?;
+            let Some(older) = place.older else {
+                let Some(standing) = self.standing.take() else { continue };
+                return hand_over(client, standing);
+            };
+            let first = match owner.take() {
+                Some(first) => first,
+                None => keys::look(client).map_err(error)?.unwrap_or_else(|| older.clone()),
+            };
+            let busy = keys::busy(client, &first, false);
             let agent = client.new_agent();
-            let busy = keys::busy(client, &owner, false);
             if !exchange.begin_stream(&agent) {
                 return Err(busy);
             }
-            let on_start = || exchange.is_told_of_turn(owner);
-            let stream = wait_for_deletion(client, &agent, &older, revision, on_start);
-            if !exchange.end_stream() || stream == Stream::Refused {
+            let on_start = || exchange.is_told_of_turn(first);
+            let stream = wait_for_deletion(client, &agent, &older, place.revision, on_start);
+            if !exchange.end_stream() || stream == Stream::Broken {
                 return Err(busy);
             }
         }
     }
 
-    /// The line as it is, with us in it. If our key is gone, or may be gone, we stand anew.
-    fn line(&mut self) -> Result<Line, EtcdError> {
-        if let Some(standing) = self.standing.take_if(|it| it.lease.is_lost()) {
-            // The key may be there yet, and would hold up those behind it.
-            standing.lease.abandon();
-        }
-        let error = |failure| self.client.settings.error("lock", failure);
-        if let Some(standing) = &self.standing {
-            let line = keys::turn(self.client, &standing.own).map_err(error)?;
-            if line.own.is_some() {
-                return Ok(line);
+    /// Puts our key at the end of the line. Besides it, the owner's.
+    fn stand(&self) -> Result<(Standing, Entry), EtcdError> {
+        let lease = Lease::grant(self.client, "lock")?;
+        match keys::stand(self.client, lease.id) {
+            Ok((own, first)) => Ok((Standing { lease, own }, first)),
+            // Whether the key was put is unknown: a put under a revoked lease fails, if it is still under way.
+            Err(failure) => {
+                lease.abandon();
+                Err(self.client.settings.error("lock", failure))
             }
         }
+    }
+
+    fn step_out(&mut self) {
         if let Some(standing) = self.standing.take() {
             standing.lease.abandon();
-        }
-        let lease = Lease::grant(self.client, "lock")?;
-        let line = keys::stand(self.client, lease.id).map_err(error);
-        match line {
-            Ok(Line { own: Some(own), revision, first, older }) => {
-                self.standing = Some(Standing { lease, own });
-                Ok(Line { revision, own: None, first, older })
-            }
-            Ok(Line { own: None, .. }) => {
-                lease.abandon();
-                Err(error(Failure::missing_key()))
-            }
-            // Whether the key was put is unknown: a put under a revoked lease fails, if it is still under way.
-            Err(error) => {
-                lease.abandon();
-                Err(error)
-            }
         }
     }
 
@@ -120,11 +121,18 @@ impl Waiter<'_> {
             }
         };
         let started = standing.lease.start_once(on_loss);
-        if started.is_err()
-            && let Some(standing) = self.standing.take()
-        {
-            standing.lease.abandon();
+        if started.is_err() {
+            self.step_out();
         }
         started
     }
+}
+
+fn hand_over(
+    client: &Arc<Client>,
+    standing: Standing,
+) -> Result<(EtcdGuard, Arc<Lease>), EtcdError> {
+    let Standing { lease, own } = standing;
+    let guard = EtcdGuard::hand_over(client, &lease, own)?;
+    Ok((guard, lease))
 }

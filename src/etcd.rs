@@ -80,7 +80,8 @@
 //! # Servers
 //!
 //! etcd 3.4 or later, by the JSON gateway at its client URLs, which is on unless `--enable-grpc-gateway=false`.
-//! Proxies that the environment names are not used. Before 3.4.42, 3.5.28 and 3.6.9, anyone who reaches the port can
+//! Let it compact its history (`--auto-compaction-retention`): each acquisition leaves a key behind there, and the
+//! next one of that name takes longer. Proxies that the environment names are not used. Before 3.4.42, 3.5.28 and 3.6.9, anyone who reaches the port can
 //! revoke any lease, without logging in (CVE-2026-33413).
 //!
 //! | with | mind |

@@ -150,10 +150,6 @@ pub(super) fn result_of(status: u16, text: &str) -> Result<Value, Failure> {
 /// What became of a request that has no answer.
 pub(super) fn failure_of(error: ureq::Error) -> Failure {
     match error {
-        ureq::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            let words = "it closed the connection without an answer, as a server does that expects TLS, or does not";
-            Failure::no_answer(io::Error::new(error.kind(), words))
-        }
         // rustls wraps its own errors so, on the way through a socket.
         ureq::Error::Io(error) if error.kind() != io::ErrorKind::InvalidData => {
             Failure::no_answer(error)

@@ -31,10 +31,7 @@ pub enum EtcdError {
     },
 
     /// No server answered in time, or none could serve the request. Temporary.
-    #[error(
-        "no etcd server answered for {}, tried {endpoints}; `etcdctl endpoint health` shows whether one is up",
-        shown(name)
-    )]
+    #[error("no etcd server answered for {}, tried {endpoints}; {}", shown(name), hint(source))]
     Unreachable {
         /// The lock.
         name: String,
@@ -88,6 +85,16 @@ pub enum EtcdError {
 
 fn shown(text: &str) -> Shown<'_> {
     Shown(Path::new(text))
+}
+
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            "the last one closed the connection, as it does where it expects https:// in place of http://, or the \
+             other way round"
+        }
+        _ => "`etcdctl endpoint health` shows whether one is up",
+    }
 }
 
 const CLIENT_CERT: &str =

@@ -1,7 +1,9 @@
 //! The thread of a place in the line: stands, asks whether it is its turn, and waits for that.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::thread;
 
+use crate::etcd::answer::Failure;
 use crate::etcd::client::Client;
 use crate::etcd::deletion::{Stream, wait_for_deletion};
 use crate::etcd::error::EtcdError;
@@ -13,6 +15,7 @@ use crate::etcd::lease::Lease;
 /// Works for a run until that has the lock or leaves the line.
 pub(super) fn serve(client: &Arc<Client>, exchange: Arc<Exchange>) {
     let mut waiter = Waiter { client, standing: None };
+    let _alarm = PanicAlarm { client, exchange: Arc::downgrade(&exchange) };
     while exchange.is_asked() {
         match waiter.attempt(&exchange) {
             Ok((guard, lease)) => {
@@ -33,6 +36,24 @@ pub(super) fn serve(client: &Arc<Client>, exchange: Arc<Exchange>) {
         let _ = lease.end();
     }
     exchange.ended();
+}
+
+/// A run must not wait for a thread that has panicked.
+struct PanicAlarm<'a> {
+    client: &'a Client,
+    exchange: Weak<Exchange>,
+}
+
+impl Drop for PanicAlarm<'_> {
+    fn drop(&mut self) {
+        if thread::panicking()
+            && let Some(exchange) = self.exchange.upgrade()
+        {
+            let message = "the thread that asked etcd panicked".to_owned();
+            let failure = Failure::refused(None, message);
+            exchange.tell(Err(self.client.settings.error("lock", failure)));
+        }
+    }
 }
 
 struct Waiter<'a> {

@@ -220,6 +220,8 @@ impl Lease {
                 }
                 Err(self.loss())
             }
+            // It is not ours in any case, which another try would not mend.
+            Err(_) if was_lost => Err(self.loss()),
             Err(failure) => Err(self.client.settings.error("unlock", failure)),
         }
     }

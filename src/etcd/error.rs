@@ -89,7 +89,9 @@ fn shown(text: &str) -> Shown<'_> {
 
 fn hint(source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::UnexpectedEof => {
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe => {
             "the last one closed the connection, as it does where it expects https:// in place of http://, or the \
              other way round"
         }

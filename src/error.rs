@@ -171,7 +171,7 @@ pub enum Error {
 }
 
 /// A path in a message: newlines and escape sequences in it are escaped.
-struct Shown<'a>(&'a Path);
+pub(crate) struct Shown<'a>(pub(crate) &'a Path);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

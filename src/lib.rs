@@ -121,6 +121,8 @@ compile_error!("pidlockfile needs flock(2) and pid files, which only Unix has");
 #[cfg(any(doc, doctest))]
 #[cfg(feature = "retry")]
 pub mod recipes;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod holder;
 #[cfg(feature = "retry")]
 pub mod retry;

@@ -53,7 +53,7 @@ pub(crate) fn stamp(file: &File, pid: u32) {
 }
 
 pub(crate) fn is_stamped(stat: &FileStat, pid: u32) -> bool {
-    stat.st_mtime_nsec == stamp_nanoseconds(pid).into()
+    u32::try_from(stat.st_mtime_nsec) == Ok(stamp_nanoseconds(pid))
 }
 
 /// A multiple of 100, the finest unit that some file systems keep, but not of 1000, because programs that set

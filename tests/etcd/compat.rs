@@ -118,3 +118,18 @@ fn we_wait_while_the_go_package_holds_the_lock_and_have_it_next() {
     // Its session is closed, so its key is gone, unlocked or not.
     lock.try_lock().unwrap().unlock().unwrap();
 }
+
+#[test]
+fn a_name_may_have_any_letters() {
+    require_etcd!();
+    let (server, name) =
+        (Server::shared(), format!("{}/tägliche Läufe %2f\\ \u{1f512}", test_name()));
+    let lock = lock_at(&server.endpoint(), &name);
+    let guard = lock.try_lock().unwrap();
+    let etcdctl = Etcdctl::lock(&server, &name);
+    wait_for_line(&server, &name, 2);
+    guard.unlock().unwrap();
+    assert!(etcdctl.wait_until_it_owns().starts_with(&format!("{name}/")));
+    assert!(lock.try_lock().is_err_and(|error| error.is_temporary()));
+    etcdctl.unlock();
+}

@@ -1,6 +1,6 @@
 //! A guard on a healthy server: what it says of itself, and what its end leaves.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use pidlockfile::etcd::{EtcdError, EtcdGuard, EtcdLock, EtcdOwner};
 use pidlockfile::retry::{RetryError, TryLock};
@@ -8,6 +8,7 @@ use pidlockfile::retry::{RetryError, TryLock};
 use crate::support::http::{delete, leases, line, post};
 use crate::support::locks::{LONG_TTL, TTL, lock_at};
 use crate::support::peer::Peer;
+use crate::support::proxy::{Fate, Proxy};
 use crate::support::server::Server;
 use crate::support::wait::{require_etcd, test_name, until};
 
@@ -95,7 +96,7 @@ fn a_guard_outlives_its_ttl_by_renewals() {
     require_etcd!();
     let (server, name) = (Server::shared(), test_name());
     let guard = lock_at(&server.endpoint(), &name).ttl(TTL).try_lock().unwrap();
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     until("three TTLs are over", || {
         assert!(!guard.is_lost(), "after {:?}", start.elapsed());
         start.elapsed() > 3 * TTL
@@ -186,11 +187,30 @@ fn a_ttl_that_the_server_raises_counts_as_granted() {
     require_etcd!();
     // It grants no lease shorter than one and a half election timeouts: 3 s here.
     let server = Server::start(&["--election-timeout", "2000"]);
-    let guard = lock_at(&server.endpoint(), "name").ttl(TTL).try_lock().unwrap();
+    let lock = lock_at(&server.endpoint(), "name").ttl(TTL);
+    let asked = Instant::now();
+    let guard = lock.try_lock().unwrap();
     server.freeze();
-    let start = std::time::Instant::now();
     until("the guard is lost", || guard.is_lost());
-    // It may have been renewed right before; as asked, it would be lost within 1 s.
-    assert!(start.elapsed() > Duration::from_millis(1500), "{:?}", start.elapsed());
+    assert!(asked.elapsed() >= 3 * TTL, "{:?}", asked.elapsed());
     server.thaw();
+}
+
+#[test]
+fn an_attempt_that_looked_before_another_locked_is_busy() {
+    require_etcd!();
+    let (server, name) = (Server::shared(), test_name());
+    let proxy = Proxy::to(&server.address());
+    proxy.set("/kv/txn", Fate::Held);
+    let late = lock_at(&proxy.endpoint(), &name).request_timeout(LONG_TTL * 6);
+    std::thread::scope(|scope| {
+        let attempt = scope.spawn(|| late.try_lock());
+        proxy.wait_for("/kv/txn", 1);
+        let guard = lock_at(&server.endpoint(), &name).try_lock().unwrap();
+        proxy.let_go();
+        let attempt = attempt.join().unwrap();
+        assert!(matches!(attempt, Err(EtcdError::Busy { .. })), "{attempt:?}");
+        guard.verify().unwrap();
+    });
+    until("nothing is left", || line(&server.address(), &name).is_empty());
 }

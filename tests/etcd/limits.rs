@@ -5,13 +5,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pidlockfile::etcd::EtcdError;
-use pidlockfile::retry::{CancelToken, GaveUp};
+use pidlockfile::retry::{CancelToken, GaveUp, RetryPolicy};
 
 use crate::support::http::{leases, line};
 use crate::support::locks::{at_most, lock_at, patient};
 use crate::support::proxy::Proxy;
 use crate::support::server::Server;
-use crate::support::wait::{require_etcd, until};
+use crate::support::wait::{require_etcd, test_name, until};
 
 /// An attempt that nothing ends takes so long.
 const ATTEMPT: Duration = Duration::from_secs(50);
@@ -101,6 +101,50 @@ fn try_lock_on_a_frozen_server_is_over_after_the_request_timeout() {
     assert!(start.elapsed() < MUCH_LESS, "{:?}", start.elapsed());
     assert_clean_after(&server, &proxy, 1);
     assert_eq!(line(&server.address(), "other"), []);
+}
+
+/// An attempt gets a moment even where the run has no time, or none of them could be answered.
+#[test]
+fn a_run_without_any_time_takes_a_free_lock_and_finds_a_held_one_busy() {
+    require_etcd!();
+    let (server, name) = (Server::shared(), test_name());
+    let lock = lock_at(&server.endpoint(), &name);
+    // This machine may be busy for longer than that moment.
+    let take = || (0..10).find_map(|_| at_most(Duration::ZERO).run().acquire(&lock).ok());
+    let guard = take().expect("none of ten runs took a free lock");
+    let mut errors = (0..10).map(|_| at_most(Duration::ZERO).run().acquire(&lock).unwrap_err());
+    assert!(errors.any(|error| matches!(error.last, Some(EtcdError::Busy { .. }))));
+    guard.unlock().unwrap();
+    until("nothing is left", || line(&server.address(), &name).is_empty());
+}
+
+#[test]
+fn a_run_asks_no_more_often_than_it_may() {
+    require_etcd!();
+    let (server, name) = (Server::shared(), test_name());
+    let lock = lock_at(&server.endpoint(), &name);
+    let guard = lock.try_lock().unwrap();
+    let error = RetryPolicy::none().run().acquire(&lock).unwrap_err();
+    assert_eq!((error.reason, error.attempts), (GaveUp::Attempts, 1));
+    guard.unlock().unwrap();
+    RetryPolicy::none().run().acquire(&lock).unwrap().unlock().unwrap();
+}
+
+#[test]
+fn hooks_are_told_who_holds_the_lock() {
+    require_etcd!();
+    let (server, name) = (Server::shared(), test_name());
+    let lock = lock_at(&server.endpoint(), &name);
+    let _guard = lock.try_lock().unwrap();
+    let owner = lock.owner().unwrap().unwrap().text;
+    let (mut waits, mut owners) = (Vec::new(), Vec::new());
+    let policy = at_most(Duration::from_millis(300));
+    let run = policy.run().on_wait(|attempt| waits.push(attempt.holder().map(str::to_owned)));
+    run.acquire(&lock).unwrap_err();
+    let run = policy.run().on_new_owner(|attempt| owners.push(attempt.holder().map(str::to_owned)));
+    run.acquire(&lock).unwrap_err();
+    assert_eq!(waits, [Some(owner.clone())]);
+    assert_eq!(owners, [Some(owner)]);
 }
 
 #[cfg(feature = "tokio")]

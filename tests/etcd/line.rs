@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use pidlockfile::retry::RetryPolicy;
 
-use crate::support::http::line;
-use crate::support::locks::{LONG_TTL, TTL, lock_at};
+use crate::support::etcdctl::run;
+use crate::support::http::{line, put};
+use crate::support::locks::{LONG_TTL, TTL, lock_at, lock_by};
 use crate::support::peer::Peer;
 use crate::support::proxy::{Fate, Proxy};
 use crate::support::server::Server;
@@ -169,6 +170,47 @@ fn a_release_is_told_although_delays_are_long() {
         })
         .min();
     assert!(quickest.unwrap() < Duration::from_secs(4), "{quickest:?}");
+}
+
+/// etcd forgets old revisions when it is told to; a stream that begins at one of those is cancelled.
+#[test]
+fn a_line_goes_on_although_the_server_forgot_the_revision_at_which_a_stream_begins() {
+    require_etcd!();
+    let (server, name) = (Server::start(&[]), test_name());
+    let guard = lock_at(&server.endpoint(), &name).try_lock().unwrap();
+    let proxy = Proxy::to(&server.address());
+    proxy.set("/watch", Fate::Held);
+    let ours = lock_at(&proxy.endpoint(), &name).request_timeout(Duration::from_secs(30));
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| patient_until_told().run().acquire(&ours).unwrap());
+        proxy.wait_for("/watch", 1);
+        put(&server.address(), "other", "1");
+        let revision = put(&server.address(), "other", "2");
+        run(&server, &["compact", &revision.to_string()]);
+        proxy.let_go();
+        proxy.wait_for("/watch", 2);
+        guard.verify().unwrap();
+        guard.unlock().unwrap();
+        waiter.join().unwrap().unlock().unwrap();
+    });
+}
+
+/// The stream of a waiter may hang on a server that was cut off, while the owner releases by another one.
+#[test]
+fn a_waiter_whose_server_is_cut_off_has_the_lock_in_the_end() {
+    require_etcd!();
+    let (server, name) = (Server::shared(), test_name());
+    let guard = lock_at(&server.endpoint(), &name).try_lock().unwrap();
+    let proxies = [Proxy::to(&server.address()), Proxy::to(&server.address())];
+    let ours = lock_by(&proxies.each_ref().map(Proxy::endpoint), &name);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| patient_until_told().run().acquire(&ours).unwrap());
+        let watched = || proxies.iter().find(|proxy| proxy.count("/watch") > 0);
+        until("it is told of its turn", || watched().is_some());
+        watched().unwrap().cut();
+        guard.unlock().unwrap();
+        waiter.join().unwrap().unlock().unwrap();
+    });
 }
 
 const WAITERS: usize = 32;

@@ -21,7 +21,7 @@ use crate::support::locks::TTL;
 use crate::support::peer::run_again;
 use crate::support::server::{Cluster, Server, is_stopped};
 use crate::support::store::Store;
-use crate::support::wait::{PATIENCE, require_etcd, until};
+use crate::support::wait::{patience, require_etcd, until};
 
 const FIGHTERS: usize = 8;
 const NAME: &str = "torture";
@@ -143,7 +143,7 @@ impl<'a> Fight<'a> {
             .iter()
             .any(|it| it.is_accepted && it.token > token)
         {
-            assert!(start.elapsed() < PATIENCE, "nobody has taken over from {pid}: stuck");
+            assert!(start.elapsed() < patience(), "nobody has taken over from {pid}: stuck");
             thread::sleep(Duration::from_millis(5));
         }
         kill(Pid::from_raw(pid.cast_signed()), Signal::SIGCONT).unwrap();

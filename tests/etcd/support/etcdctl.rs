@@ -58,7 +58,7 @@ impl Etcdctl {
 
     /// Its key.
     pub fn wait_until_it_owns(&self) -> String {
-        self.key.recv_timeout(super::wait::PATIENCE).expect("etcdctl never got the lock")
+        self.key.recv_timeout(super::wait::patience()).expect("etcdctl never got the lock")
     }
 
     pub fn unlock(mut self) {

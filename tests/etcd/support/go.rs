@@ -7,7 +7,7 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 
 use super::server::Server;
-use super::wait::PATIENCE;
+use super::wait::patience;
 
 pub const GO_IS_MISSING: &str = "golang-go or golang-etcd-server-dev is not installed";
 
@@ -65,7 +65,7 @@ impl Go {
     }
 
     pub fn answer(&self) -> String {
-        self.answers.recv_timeout(PATIENCE).expect("the Go program never answered")
+        self.answers.recv_timeout(patience()).expect("the Go program never answered")
     }
 
     pub fn has_answered(&self) -> bool {

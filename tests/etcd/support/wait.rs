@@ -5,15 +5,18 @@ use std::io::Write as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Far more than anything takes, so that a test that waits in vain fails and does not hang.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Far more than anything takes, so that a test that waits in vain fails and does not hang. The mutants' tests do.
+pub fn patience() -> Duration {
+    let seconds = env::var("ETCD_TEST_PATIENCE").map(|text| text.parse().expect("a number"));
+    Duration::from_secs(seconds.unwrap_or(60))
+}
 
 /// Asks until the answer is yes.
 #[track_caller]
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(start.elapsed() < patience(), "not within {:?}: {what}", patience());
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -139,11 +139,15 @@ fn a_key_that_somebody_deletes_is_seen_by_verify_and_lost_for_good() {
 fn a_lease_that_somebody_revokes_is_lost_by_the_next_renewal() {
     require_etcd!();
     let (server, name) = (Server::shared(), test_name());
-    let guard = lock_at(&server.endpoint(), &name).ttl(2 * TTL).try_lock().unwrap();
+    let lock = |name: &str| lock_at(&server.endpoint(), name).ttl(6 * TTL);
+    let asked = Instant::now();
+    let guard = lock(&name).try_lock().unwrap();
     let lease = line(&server.address(), &name)[0].lease;
-    let other = lock_at(&server.endpoint(), &format!("{name} 2")).ttl(2 * TTL).try_lock().unwrap();
+    let other = lock(&format!("{name} 2")).try_lock().unwrap();
     post(&server.address(), "/v3/lease/revoke", &serde_json::json!({"ID": lease.to_string()}));
     until("the guard is told", || guard.lost().is_cancelled());
+    // A renewal comes when a third of the TTL is over. By the clock alone it would take all of it.
+    assert!(asked.elapsed() < 6 * TTL, "{:?}", asked.elapsed());
     assert!(guard.is_lost());
     assert!(!other.is_lost());
     let text = guard.unlock().unwrap_err().to_string();

@@ -98,8 +98,11 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// A directory in memory: etcd calls fsync(2) for each write.
+/// A directory in memory, if `ETCD_TEST_DIR` is no other: etcd calls fsync(2) for each write.
 pub fn memory() -> PathBuf {
+    if let Some(dir) = std::env::var_os("ETCD_TEST_DIR") {
+        return dir.into();
+    }
     let memory = PathBuf::from("/dev/shm");
     let is_tmpfs = statfs(&memory).is_ok_and(|stat| stat.filesystem_type() == TMPFS_MAGIC);
     if is_tmpfs { memory } else { std::env::temp_dir() }

@@ -18,6 +18,15 @@
 //! } // The guard is dropped: the file is removed and the lock is free.
 //! ```
 //!
+#![cfg_attr(
+    feature = "retry",
+    doc = "The [recipes] have whole programs: a cron job, a service of systemd or tokio,"
+)]
+#![cfg_attr(
+    feature = "retry",
+    doc = "a daemon that forks, containers, users that share a lock, and tests.\n"
+)]
+//!
 //! # How it works
 //!
 //! A lock file contains one line, its *record*: `PID\n`, the pid of its owner. The owner also holds an
@@ -142,6 +151,6 @@ pub use holder::Holder;
 pub use lockfile::Lockfile;
 
 /// Has the README's examples compiled and run.
-#[cfg(all(doctest, feature = "retry"))]
+#[cfg(all(doctest, feature = "etcd"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

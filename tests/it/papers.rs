@@ -1,10 +1,4 @@
-//! Two documents must say the same.
-
-#[test]
-fn the_readme_and_the_crate_page_have_one_table_of_file_systems() {
-    let table = include_str!("../../src/file-systems.md");
-    assert!(include_str!("../../README.md").contains(table.trim_end()));
-}
+//! The papers: README and CHANGELOG.
 
 /// crates.io shows the README alone: there a relative link is dead.
 #[test]

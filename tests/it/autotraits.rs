@@ -38,6 +38,17 @@ fn a_policy_its_runs_and_their_errors_can_be_sent_shared_and_kept_across_a_panic
     stays_in_its_thread::<Attempt<'_>>();
 }
 
+#[cfg(feature = "etcd")]
+#[test]
+fn a_lock_kept_by_etcd_and_what_comes_of_it_can_be_sent_and_shared() {
+    use pidlockfile::etcd::{EtcdError, EtcdGuard, EtcdLock, EtcdOwner};
+    is_all::<EtcdOwner>();
+    is_sent_and_shared::<EtcdError>();
+    // What the HTTP client and TLS keep inside is not unwind-safe.
+    is_sent_and_shared::<EtcdLock>();
+    is_sent_and_shared::<EtcdGuard>();
+}
+
 #[test]
 fn every_type_of_the_public_api_is_named_here() {
     let types = include_str!("../public-api.txt").lines().filter_map(|line| {

@@ -114,6 +114,7 @@ mod settings;
 mod tls;
 mod answer;
 mod error;
+mod threads;
 mod clock;
 
 pub use error::EtcdError;

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -18,6 +18,7 @@ use crate::etcd::clock::Moment;
 use crate::etcd::probe;
 use crate::etcd::resolver::CachingResolver;
 use crate::etcd::settings::Settings;
+use crate::etcd::threads::{Threads, lock};
 
 /// ureq allots and clears its buffers for each connection; our requests and answers are short.
 const BUFFER: usize = 4096;
@@ -33,6 +34,7 @@ pub(super) struct Client {
     preferred: AtomicUsize,
     login: Mutex<Option<Arc<str>>>,
     pub(super) unrevoked: Mutex<Unrevoked>,
+    pub(super) threads: Arc<Threads>,
 }
 
 /// The leases that are still to be revoked, each with a moment at which it is over anyway.
@@ -53,8 +55,8 @@ impl Client {
     pub(super) fn new(settings: Arc<Settings>) -> Client {
         let agent = new_agent(&settings);
         let preferred = SmallRng::from_entropy().gen_range(0..settings.endpoints.len()).into();
-        let (login, unrevoked) = Default::default();
-        Client { settings, agent, preferred, login, unrevoked }
+        let (login, unrevoked, threads) = Default::default();
+        Client { settings, agent, preferred, login, unrevoked, threads }
     }
 
     /// Asks one server after the other, each at most `request_timeout`, and all of them until `deadline` at most.
@@ -265,9 +267,4 @@ impl ClientSlot {
             }
         }
     }
-}
-
-/// What is under these locks is whole after a panic, too.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

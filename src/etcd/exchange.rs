@@ -8,11 +8,10 @@ use std::task::Poll;
 
 use ureq::Agent;
 
-use crate::etcd::client::lock;
 use crate::etcd::error::EtcdError;
 use crate::etcd::guard::EtcdGuard;
 use crate::etcd::keys::Entry;
-use crate::etcd::revocation::spawn;
+use crate::etcd::threads::{lock, spawn};
 
 pub(super) struct Exchange {
     state: Mutex<State>,
@@ -88,7 +87,7 @@ impl Exchange {
                 drop(guard);
                 exchange.ended();
             };
-            if spawn("etcd-leave", release).is_err() {
+            if spawn(release).is_err() {
                 state.thread = Thread::Ended;
             }
         }

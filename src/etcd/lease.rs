@@ -10,11 +10,11 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
 
 use crate::etcd::answer::Failure;
-use crate::etcd::client::{Client, lock};
+use crate::etcd::client::Client;
 use crate::etcd::clock::Moment;
 use crate::etcd::error::EtcdError;
 use crate::etcd::keys::{grant, number};
-use crate::etcd::revocation::spawn;
+use crate::etcd::threads::lock;
 use crate::retry::CancelToken;
 
 /// A timer stands still in suspend, so the clock is looked at so often.
@@ -140,7 +140,7 @@ impl Lease {
             return Ok(());
         }
         let lease = Arc::clone(self);
-        spawn("etcd-lease", move || lease.serve(on_loss)).map_err(|source| {
+        self.client.threads.run(move || lease.serve(on_loss)).map_err(|source| {
             let name = self.client.settings.name.clone();
             EtcdError::Io { action: "start a thread for", name, source }
         })

@@ -10,7 +10,6 @@ use crate::etcd::error::EtcdError;
 use crate::etcd::exchange::Exchange;
 use crate::etcd::guard::EtcdGuard;
 use crate::etcd::keys::busy;
-use crate::etcd::revocation::spawn;
 use crate::etcd::waiter;
 use crate::retry::Place;
 
@@ -55,7 +54,7 @@ impl Place for EtcdPlace {
         }
         if !self.has_thread {
             let (client, exchange) = (Arc::clone(&self.client), Arc::clone(&self.exchange));
-            let started = spawn("etcd-line", move || waiter::serve(&client, exchange));
+            let started = self.client.threads.run(move || waiter::serve(&client, exchange));
             if let Err(source) = started {
                 let name = self.client.settings.name.clone();
                 let action = "start a thread for";

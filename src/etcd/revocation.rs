@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use std::{io, mem, thread};
+use std::{mem, thread};
 
 use serde_json::json;
 
 use crate::etcd::answer::Failure;
-use crate::etcd::client::{Client, lock};
+use crate::etcd::client::Client;
 use crate::etcd::clock::Moment;
+use crate::etcd::threads::lock;
 
 /// How far apart the attempts are while no server answers.
 const DELAY: Duration = Duration::from_millis(200);
-
-/// Our threads do little; a process may have many.
-const STACK: usize = 512 * 1024;
 
 impl Client {
     /// Revokes a lease, which deletes its keys and bars a put that is still under way. Whether there was one.
@@ -32,7 +30,7 @@ impl Client {
         if !unrevoked.has_thread {
             let client = Arc::clone(self);
             // Without a thread, the server ends the lease in its time.
-            unrevoked.has_thread = spawn("etcd-revoke", move || client.revoke_all()).is_ok();
+            unrevoked.has_thread = self.threads.run(move || client.revoke_all()).is_ok();
         }
     }
 
@@ -55,8 +53,4 @@ impl Client {
             thread::sleep(if is_heard { Duration::ZERO } else { DELAY });
         }
     }
-}
-
-pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work).map(drop)
 }

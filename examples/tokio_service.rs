@@ -18,7 +18,7 @@ async fn main() -> anyhow::Result<()> {
     let stop = CancelToken::new()?;
     let token = stop.clone();
     let mut sigterm = signal(SignalKind::terminate())?;
-    let stopped = tokio::spawn(async move {
+    tokio::spawn(async move {
         sigterm.recv().await;
         token.cancel();
     });
@@ -37,7 +37,7 @@ async fn main() -> anyhow::Result<()> {
     println!("working");
     tokio::select! {
         result = work(&guard) => result?,
-        _ = stopped => {}
+        () = stop.cancelled() => {}
     }
     guard.unlock()?;
     Ok(())

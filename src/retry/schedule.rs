@@ -92,9 +92,10 @@ impl RetryPolicy {
     ///
     /// use pidlockfile::retry::RetryPolicy;
     ///
-    /// let policy = RetryPolicy::fixed(Duration::from_secs(7)).with_max_elapsed(Duration::from_secs(10));
+    /// let seconds = Duration::from_secs;
+    /// let policy = RetryPolicy::fixed(seconds(7)).with_max_elapsed(seconds(10));
     /// // Attempts after 0, 7 and 10 seconds.
-    /// assert!(policy.delays().eq([7, 3].map(Duration::from_secs)));
+    /// assert!(policy.delays().eq([7, 3].map(seconds)));
     /// ```
     pub fn delays(&self) -> impl Iterator<Item = Duration> + Send + use<> {
         let mut schedule = Schedule::new(*self);

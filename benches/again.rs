@@ -19,8 +19,12 @@ impl Process {
     /// `part` is one of `PARTS` in main.rs.
     pub fn start(part: &str, words: &[&str]) -> Process {
         let mut command = Command::new(env::current_exe().unwrap());
-        command.arg(part).args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        Process::spawn(command.arg(part).args(words))
+    }
+
+    /// Any program that is told and answers so.
+    pub fn spawn(command: &mut Command) -> Process {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let input = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().unwrap()).lines();
         Process { child, input, answers }

@@ -1,31 +1,20 @@
-//! The lock kept by etcd beside Go's clientv3/concurrency, on one server, in turns: prints one table.
-//!
-//!     cargo bench -p pidlockfile-benches --features etcd --bench etcd
+//! The lock kept by etcd beside Go's clientv3/concurrency, on one server, in turns.
 //!
 //! It needs etcd and etcdctl; Go's side is built from Debian's packages, and left out where they are missing. The
-//! server has its data in memory, or in `ETCD_TEST_DIR`. `PIDLOCKFILE_BENCH_SHORT` takes seconds.
-
-#[allow(unused, unexpected_cfgs, reason = "the tests need more of it, and have more features")]
-#[path = "../tests/etcd/support"]
-mod support {
-    pub mod http;
-    pub mod server;
-    pub mod start;
-    pub mod tls;
-    pub mod wait;
-}
+//! server has its data in memory, or in `ETCD_TEST_DIR`.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
 use pidlockfile::etcd::EtcdLock;
 use pidlockfile::retry::RetryPolicy;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::again::Process;
+use crate::is_short;
 use crate::support::http::{line, request};
 use crate::support::server::Server;
 use crate::support::wait::{has_etcd, until};
@@ -35,10 +24,6 @@ const HOLD: Duration = Duration::from_millis(5);
 
 const GO: &str = "Go";
 const OURS: &str = "ours";
-
-fn is_short() -> bool {
-    env::var_os("PIDLOCKFILE_BENCH_SHORT").is_some() || !env::args().any(|word| word == "--bench")
-}
 
 /// Nanoseconds, or requests, by row and column.
 #[derive(Default)]
@@ -60,42 +45,21 @@ fn ns(time: Duration) -> f64 {
     time.as_secs_f64() * 1e9
 }
 
-struct Go {
-    child: Child,
-    commands: ChildStdin,
-    answers: BufReader<ChildStdout>,
+/// Go's side, if it can be built.
+fn start_go(server: &Server) -> Option<Process> {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd_bench");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/others/etcd/build.sh");
+    let status = Command::new("bash").arg(script).arg(&program).status();
+    if !status.is_ok_and(|status| status.success()) {
+        println!("SKIPPED: golang-go or golang-etcd-server-dev is not installed");
+        return None;
+    }
+    Some(Process::spawn(Command::new(program).arg(server.endpoint())))
 }
 
-impl Go {
-    fn start(server: &Server) -> Option<Go> {
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("etcd_bench");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/others/etcd/build.sh");
-        let status = Command::new("bash").arg(script).arg(&program).status();
-        if !status.is_ok_and(|status| status.success()) {
-            println!("SKIPPED: golang-go or golang-etcd-server-dev is not installed");
-            return None;
-        }
-        let mut command = Command::new(program);
-        let command = command.arg(server.endpoint()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let commands = child.stdin.take().unwrap();
-        let answers = BufReader::new(child.stdout.take().unwrap());
-        Some(Go { child, commands, answers })
-    }
-
-    fn ask(&mut self, command: &str) -> Vec<f64> {
-        writeln!(self.commands, "{command}").unwrap();
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer).unwrap();
-        answer.split_whitespace().map(|word| word.parse().unwrap()).collect()
-    }
-}
-
-impl Drop for Go {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn ask(go: &mut Process, command: &str) -> Vec<f64> {
+    go.tell(command);
+    go.answer().split_whitespace().map(|word| word.parse().unwrap()).collect()
 }
 
 struct Ours<'a> {
@@ -204,61 +168,44 @@ fn crowd(
     results.add(number, whose, asked / (count_f64 + 1.0));
 }
 
-fn main() {
+pub fn measure() -> Value {
     if !has_etcd() {
         println!("SKIPPED: etcd or etcdctl is not installed");
-        return;
+        return Value::Null;
     }
     let rounds = if is_short() { 5 } else { 200 };
     let server = Server::start(&[]);
-    let mut go = Go::start(&server);
+    let mut go = start_go(&server);
     let ours = Ours::new(&server);
     let mut results = Results::default();
     let _held = lock(&server, "bench/held").try_lock().unwrap();
     for _ in 0..rounds {
         ours.measure(&mut results);
         if let Some(go) = &mut go {
-            let times = go.ask("cycle");
+            let times = ask(go, "cycle");
             results.add("acquire", GO, times[0]);
             results.add("try_lock", GO, times[0]);
             results.add("release", GO, times[1]);
-            results.add("refused", GO, go.ask("look")[0]);
+            results.add("refused", GO, ask(go, "look")[0]);
         }
     }
     for _ in 0..rounds / 4 {
         results.add("a hand-over, 1 waiter", OURS, ns(ours.hand_over()));
         if let Some(go) = &mut go {
-            results.add("a hand-over, 1 waiter", GO, go.ask("handover")[0]);
+            results.add("a hand-over, 1 waiter", GO, ask(go, "handover")[0]);
         }
     }
     for count in CROWDS {
         for _ in 0..if is_short() { 1 } else { 5 } {
             crowd(&server, &mut results, OURS, count, || ns(ours.crowd(count)));
             if let Some(go) = &mut go {
-                crowd(&server, &mut results, GO, count, || go.ask(&format!("crowd {count}"))[0]);
+                crowd(&server, &mut results, GO, count, || ask(go, &format!("crowd {count}"))[0]);
             }
         }
     }
-    report(&results);
-}
-
-fn report(results: &Results) {
-    println!("| | ours | Go's clientv3/concurrency | ratio |");
-    println!("|---|--:|--:|--:|");
-    let rows: Vec<_> =
-        results.0.keys().filter(|(_, whose)| *whose == OURS).map(|(row, _)| *row).collect();
-    for row in &rows {
-        let is_count = row.starts_with("requests");
-        let show = |value: Option<f64>| match value {
-            Some(value) if is_count => format!("{value:.1}"),
-            Some(value) => format!("{:.2} ms", value / 1e6),
-            None => String::new(),
-        };
-        let (ours, go) = (results.median(row, OURS), results.median(row, GO));
-        let ratio = ours.zip(go).map_or(String::new(), |(ours, go)| format!("{:.2}", ours / go));
-        println!("| {row} | {} | {} | {ratio} |", show(ours), show(go));
-    }
-    let medians = |row: &&'static str| json!({"ours": results.median(row, OURS), "go": results.median(row, GO)});
-    let rows: BTreeMap<_, _> = rows.iter().map(|row| (*row, medians(row))).collect();
-    println!("{}", json!(rows));
+    let ours = results.0.keys().filter(|(_, whose)| *whose == OURS);
+    let rows = ours.map(|&(row, _)| {
+        json!({ "name": row, "ours": results.median(row, OURS), "go": results.median(row, GO) })
+    });
+    json!({ "rounds": rounds, "rows": rows.collect::<Vec<_>>() })
 }

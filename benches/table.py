@@ -129,6 +129,16 @@ def handoff(result, _):
           "for it and take ten turns of 1 ms each.\n")
 
 
+def etcd(result, _):
+    def cell(name, value):
+        return "" if value is None else f"{value:.1f}" if "requests" in name else f"{number(value / 1e6)} ms"
+
+    table(["", "ours", "Go's clientv3/concurrency", "× Go's"],
+          [[row["name"], cell(row["name"], row["ours"]), cell(row["name"], row["go"]),
+            number(row["ours"] / row["go"]) if row["go"] else ""] for row in result["rows"]])
+    print(f"Medians of {result['rounds']} rounds in which both take turns on one server; requests an acquisition.\n")
+
+
 def others(result, _):
     table(["", "version", "cycle, µs", "× " + OURS, "refused, µs", "× " + OURS, "file removed"],
           [[row["name"], row["version"], number(row["cycle"]["median_ns"] / 1e3),
@@ -176,7 +186,7 @@ def main():
     print("![Cycles and hand-overs as bars](benches/peers.svg)\n")
     for name, result in everything.items():
         print(f"## {result['title']}\n")
-        {"contended": contended, "handoff": handoff, "others": others}.get(name, races)(result, everything)
+        {"contended": contended, "handoff": handoff, "etcd": etcd, "others": others}.get(name, races)(result, everything)
         if result["note"]:
             print(result["note"] + "\n")
     targets(everything)

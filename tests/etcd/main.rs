@@ -9,6 +9,7 @@ mod errors;
 mod fork;
 mod guard;
 mod harness;
+mod leader;
 mod leases;
 mod limits;
 mod line;

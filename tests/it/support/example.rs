@@ -11,7 +11,7 @@ pub fn command(name: &str) -> Command {
     let executable = profile.join("examples").join(name);
     if !executable.exists() {
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--example", name, "--target-dir"]);
+        build.args(["build", "--quiet", "--all-features", "--example", name, "--target-dir"]);
         build.arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
         if profile.ends_with("release") {
             build.arg("--release");

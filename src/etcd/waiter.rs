@@ -78,12 +78,14 @@ impl Waiter<'_> {
                 // The key may be there yet, and would hold up those behind it.
                 self.step_out();
             }
+            exchange.works(self.standing.is_some());
             if self.standing.is_none() {
                 let (standing, first) = self.stand()?;
                 if standing.own.created == first.created {
                     return hand_over(client, standing);
                 }
                 (self.standing, owner) = (Some(standing), Some(first));
+                exchange.works(true);
                 self.keep_standing(exchange)?;
             }
             let Some(standing) = &self.standing else { continue };

@@ -116,9 +116,11 @@ impl Exchange {
         state.run == Run::Asks
     }
 
-    /// The thread is about to make a request.
-    pub(super) fn works(&self, has_key: bool) {
-        lock(&self.state).thread = Thread::Works { has_key };
+    /// The thread is about to make a request; false if the run leaves.
+    pub(super) fn works(&self, has_key: bool) -> bool {
+        let mut state = lock(&self.state);
+        state.thread = Thread::Works { has_key };
+        state.run != Run::Leaves
     }
 
     /// The thread has an answer, asked for or not.
@@ -156,13 +158,6 @@ impl Exchange {
             state.run = Run::Sleeps;
             self.ring(&mut state);
         }
-    }
-
-    /// The stream has ended; false if the run leaves.
-    pub(super) fn end_stream(&self) -> bool {
-        let mut state = lock(&self.state);
-        state.thread = Thread::Works { has_key: true };
-        state.run != Run::Leaves
     }
 
     /// Ends the stream, so that the thread looks what is the matter.

@@ -40,8 +40,10 @@ enum Run {
 
 enum Thread {
     Waits,
-    /// A request is under way.
-    Works,
+    /// A request is under way. Without a key in the line it is one whose outcome is not known yet.
+    Works {
+        has_key: bool,
+    },
     /// A stream is, which changes nothing and can be ended.
     Listens(Agent),
     /// The key is gone.
@@ -74,7 +76,8 @@ impl Exchange {
         Poll::Pending
     }
 
-    /// The run gives up. Ready once the key is gone, and where that takes longer: while a request is under way.
+    /// The run gives up. Ready once the key is gone; at once where it is not known whether there is one, since a server
+    /// that does not answer would hold up the run.
     pub(super) fn leave(self: &Arc<Exchange>) -> Poll<()> {
         let mut state = lock(&self.state);
         self.hush(&mut state);
@@ -93,7 +96,7 @@ impl Exchange {
         }
         match &state.thread {
             Thread::Ended => return Poll::Ready(()),
-            Thread::Works if is_first => return Poll::Ready(()),
+            Thread::Works { has_key: false } if is_first => return Poll::Ready(()),
             _ => {}
         }
         drop(state);
@@ -108,9 +111,16 @@ impl Exchange {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.run == Run::Asks {
-            state.thread = Thread::Works;
+            state.thread = Thread::Works { has_key: false };
         }
         state.run == Run::Asks
+    }
+
+    /// The thread is about to make a request; false if the run leaves.
+    pub(super) fn works(&self, has_key: bool) -> bool {
+        let mut state = lock(&self.state);
+        state.thread = Thread::Works { has_key };
+        state.run != Run::Leaves
     }
 
     /// The thread has an answer, asked for or not.
@@ -150,13 +160,6 @@ impl Exchange {
         }
     }
 
-    /// The stream has ended; false if the run leaves.
-    pub(super) fn end_stream(&self) -> bool {
-        let mut state = lock(&self.state);
-        state.thread = Thread::Works;
-        state.run != Run::Leaves
-    }
-
     /// Ends the stream, so that the thread looks what is the matter.
     pub(super) fn end_stream_early(&self) {
         let stream = {
@@ -164,7 +167,7 @@ impl Exchange {
             if !matches!(state.thread, Thread::Listens(_)) {
                 return;
             }
-            mem::replace(&mut state.thread, Thread::Works)
+            mem::replace(&mut state.thread, Thread::Works { has_key: true })
         };
         if let Thread::Listens(stream) = stream {
             stream.shutdown();

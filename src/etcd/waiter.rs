@@ -78,12 +78,17 @@ impl Waiter<'_> {
                 // The key may be there yet, and would hold up those behind it.
                 self.step_out();
             }
+            exchange.works(self.standing.is_some());
             if self.standing.is_none() {
                 let (standing, first) = self.stand()?;
                 if standing.own.created == first.created {
                     return hand_over(client, standing);
                 }
+                let busy = keys::busy(client, &first, false);
                 (self.standing, owner) = (Some(standing), Some(first));
+                if !exchange.works(true) {
+                    return Err(busy);
+                }
                 self.keep_standing(exchange)?;
             }
             let Some(standing) = &self.standing else { continue };
@@ -106,7 +111,7 @@ impl Waiter<'_> {
             }
             let on_start = || exchange.is_told_of_turn(first);
             let stream = wait_for_deletion(client, &agent, &older, place.revision, on_start);
-            if !exchange.end_stream() || stream == Stream::Broken {
+            if !exchange.works(true) || stream == Stream::Broken {
                 return Err(busy);
             }
         }

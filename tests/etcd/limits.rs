@@ -85,7 +85,7 @@ fn a_waiter_is_cancelled_and_leaves_the_line_although_it_is_told_of_nothing() {
 fn try_lock_on_a_frozen_server_is_over_after_the_request_timeout() {
     require_etcd!();
     let server = Server::start(&[]);
-    let timeout = Duration::from_millis(300);
+    let timeout = Duration::from_secs(1);
     let proxy = Proxy::to(&server.address());
     let lock = lock_at(&proxy.endpoint(), "name").request_timeout(timeout);
     let guard = lock_at(&proxy.endpoint(), "other").request_timeout(timeout).try_lock().unwrap();

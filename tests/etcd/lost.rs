@@ -21,7 +21,7 @@ fn a_hundred_holders_that_are_cut_off_all_know_it_before_the_next_owner_starts()
     let proxy = Proxy::to(&server.address());
     let name = |number| format!("{name}/{number}");
     let guards: Vec<_> = (0..HOLDERS)
-        .map(|number| lock_at(&proxy.endpoint(), &name(number)).ttl(2 * TTL).try_lock().unwrap())
+        .map(|number| lock_at(&proxy.endpoint(), &name(number)).ttl(4 * TTL).try_lock().unwrap())
         .collect();
     let knew = thread::scope(|scope| {
         let waiters: Vec<_> = (0..HOLDERS)
@@ -87,14 +87,14 @@ fn a_process_that_is_stopped_past_its_ttl_knows_that_it_is_lost_when_it_goes_on(
 fn a_holder_whose_server_is_dead_loses_the_lock_when_its_ttl_is_over_and_not_before() {
     require_etcd!();
     let (server, name) = (Server::start(&[]), test_name());
-    let lock = lock_at(&server.endpoint(), &name).ttl(2 * TTL);
+    let lock = lock_at(&server.endpoint(), &name).ttl(3 * TTL);
     let taken = Instant::now();
     let guard = lock.try_lock().unwrap();
     server.kill();
     assert!(!guard.is_lost(), "the connection decided");
     assert!(matches!(guard.verify(), Err(EtcdError::Unreachable { .. })));
     until("the guard is lost", || guard.is_lost());
-    assert!(taken.elapsed() >= 2 * TTL, "{:?}", taken.elapsed());
+    assert!(taken.elapsed() >= 3 * TTL, "{:?}", taken.elapsed());
     let text = format!(
         "{name} is not locked any more: its lease could not be renewed in time; stop the work that it protects, another process may own it by now"
     );

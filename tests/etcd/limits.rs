@@ -73,7 +73,6 @@ fn a_waiter_is_cancelled_and_leaves_the_line_although_it_is_told_of_nothing() {
     let stop = CancelToken::new().unwrap();
     let error = thread::scope(|scope| {
         let waiter = scope.spawn(|| patient().run().cancel_on(&stop).acquire(&lock).unwrap_err());
-        // No request is under way then.
         proxy.wait_for("/watch", 1);
         stop.cancel();
         waiter.join().unwrap()

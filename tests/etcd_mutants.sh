@@ -92,15 +92,15 @@ no_look_at_the_line_when_the_key_is_put() {
 }
 
 a_place_that_is_gone_is_believed_in() {
-    replace waiter.rs '            if line.own.is_some() {' '            if true {'
+    replace keys.rs 'Ok(is_there.then_some(Place { revision, older }))' 'Ok((is_there || true).then_some(Place { revision, older }))'
 }
 
 all_watch_the_owner() {
-    replace waiter.rs 'let stream = wait_for_deletion(client, &agent, &older, revision, on_start);' \
-        'let stream = wait_for_deletion(client, &agent, &watched, revision, on_start);'
-    replace waiter.rs 'let on_start = || exchange.is_told_of_turn(owner);' \
-        'let watched = { let _ = older; owner.clone() };
-            let on_start = || exchange.is_told_of_turn(owner);'
+    replace waiter.rs 'let stream = wait_for_deletion(client, &agent, &older, place.revision, on_start);' \
+        'let stream = wait_for_deletion(client, &agent, &watched, place.revision, on_start);'
+    replace waiter.rs 'let on_start = || exchange.is_told_of_turn(first);' \
+        'let watched = first.clone();
+            let on_start = || exchange.is_told_of_turn(first);'
 }
 
 no_new_login() {

@@ -67,12 +67,13 @@ fn a_cancelled_token_ends_an_attempt_that_a_frozen_server_does_not_answer() {
 fn a_waiter_is_cancelled_and_leaves_the_line_although_it_is_told_of_nothing() {
     require_etcd!();
     let server = Server::start(&[]);
-    let lock = lock_at(&server.endpoint(), "name");
-    let _guard = lock.try_lock().unwrap();
+    let proxy = Proxy::to(&server.address());
+    let _guard = lock_at(&server.endpoint(), "name").try_lock().unwrap();
+    let lock = lock_at(&proxy.endpoint(), "name");
     let stop = CancelToken::new().unwrap();
     let error = thread::scope(|scope| {
         let waiter = scope.spawn(|| patient().run().cancel_on(&stop).acquire(&lock).unwrap_err());
-        until("it stands in line", || line(&server.address(), "name").len() == 2);
+        proxy.wait_for("/watch", 1);
         stop.cancel();
         waiter.join().unwrap()
     });
@@ -85,7 +86,7 @@ fn a_waiter_is_cancelled_and_leaves_the_line_although_it_is_told_of_nothing() {
 fn try_lock_on_a_frozen_server_is_over_after_the_request_timeout() {
     require_etcd!();
     let server = Server::start(&[]);
-    let timeout = Duration::from_millis(300);
+    let timeout = Duration::from_secs(1);
     let proxy = Proxy::to(&server.address());
     let lock = lock_at(&proxy.endpoint(), "name").request_timeout(timeout);
     let guard = lock_at(&proxy.endpoint(), "other").request_timeout(timeout).try_lock().unwrap();

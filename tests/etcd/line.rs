@@ -202,7 +202,8 @@ fn a_waiter_whose_server_is_cut_off_has_the_lock_in_the_end() {
     let (server, name) = (Server::shared(), test_name());
     let guard = lock_at(&server.endpoint(), &name).try_lock().unwrap();
     let proxies = [Proxy::to(&server.address()), Proxy::to(&server.address())];
-    let ours = lock_by(&proxies.each_ref().map(Proxy::endpoint), &name);
+    let ours = lock_by(&proxies.each_ref().map(Proxy::endpoint), &name)
+        .request_timeout(Duration::from_secs(1));
     thread::scope(|scope| {
         let waiter = scope.spawn(|| patient_until_told().run().acquire(&ours).unwrap());
         let watched = || proxies.iter().find(|proxy| proxy.count("/watch") > 0);
@@ -222,7 +223,9 @@ fn an_acquisition_takes_ten_requests_at_most_with_32_waiters() {
     let (server, name) = (Server::start(&[]), test_name());
     let guard = lock_at(&server.endpoint(), &name).try_lock().unwrap();
     let proxy = Proxy::to(&server.address());
-    let locks: Vec<_> = (0..WAITERS).map(|_| lock_at(&proxy.endpoint(), &name)).collect();
+    // However busy this machine is, no lease needs a renewal.
+    let lock = || lock_at(&proxy.endpoint(), &name).ttl(LONG_TTL * 60);
+    let locks: Vec<_> = (0..WAITERS).map(|_| lock()).collect();
     let tokens = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for lock in &locks {
@@ -241,11 +244,7 @@ fn an_acquisition_takes_ten_requests_at_most_with_32_waiters() {
     assert!(tokens.is_sorted(), "not in turn: {tokens:?}");
     let requests = proxy.count("");
     println!("{requests} requests for {WAITERS} acquisitions");
-    assert!(
-        requests <= 10 * WAITERS,
-        "{requests}, {} of them kept leases alive",
-        proxy.count("/keepalive")
-    );
+    assert!(requests <= 10 * WAITERS, "{requests}");
 }
 
 /// Waiting itself asks for little: a waiter is told, and does not poll.

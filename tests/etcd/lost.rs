@@ -21,7 +21,7 @@ fn a_hundred_holders_that_are_cut_off_all_know_it_before_the_next_owner_starts()
     let proxy = Proxy::to(&server.address());
     let name = |number| format!("{name}/{number}");
     let guards: Vec<_> = (0..HOLDERS)
-        .map(|number| lock_at(&proxy.endpoint(), &name(number)).ttl(2 * TTL).try_lock().unwrap())
+        .map(|number| lock_at(&proxy.endpoint(), &name(number)).ttl(4 * TTL).try_lock().unwrap())
         .collect();
     let knew = thread::scope(|scope| {
         let waiters: Vec<_> = (0..HOLDERS)
@@ -87,14 +87,14 @@ fn a_process_that_is_stopped_past_its_ttl_knows_that_it_is_lost_when_it_goes_on(
 fn a_holder_whose_server_is_dead_loses_the_lock_when_its_ttl_is_over_and_not_before() {
     require_etcd!();
     let (server, name) = (Server::start(&[]), test_name());
-    let lock = lock_at(&server.endpoint(), &name).ttl(2 * TTL);
+    let lock = lock_at(&server.endpoint(), &name).ttl(3 * TTL);
     let taken = Instant::now();
     let guard = lock.try_lock().unwrap();
     server.kill();
     assert!(!guard.is_lost(), "the connection decided");
     assert!(matches!(guard.verify(), Err(EtcdError::Unreachable { .. })));
     until("the guard is lost", || guard.is_lost());
-    assert!(taken.elapsed() >= 2 * TTL, "{:?}", taken.elapsed());
+    assert!(taken.elapsed() >= 3 * TTL, "{:?}", taken.elapsed());
     let text = format!(
         "{name} is not locked any more: its lease could not be renewed in time; stop the work that it protects, another process may own it by now"
     );
@@ -200,6 +200,35 @@ fn a_grant_that_takes_longer_than_the_ttl_gives_no_guard_that_is_dead_on_arrival
     }
 }
 
+/// As where the process is stopped between the two requests.
+#[test]
+fn an_attempt_whose_lease_is_over_before_its_key_is_put_ends_no_run() {
+    require_etcd!();
+    let server = Server::start(&[]);
+    let proxy = Proxy::to(&server.address());
+    let lock = lock_at(&proxy.endpoint(), "name").ttl(TTL).request_timeout(LONG_TTL * 6);
+    let let_go_too_late = || {
+        until("the lease is over", || leases_of(&server).is_empty());
+        proxy.let_go();
+    };
+    proxy.set("/kv/txn", Fate::Held);
+    let error = thread::scope(|scope| {
+        let attempt = scope.spawn(|| lock.try_lock().unwrap_err());
+        proxy.wait_for("/kv/txn", 1);
+        let_go_too_late();
+        attempt.join().unwrap()
+    });
+    assert!(error.is_temporary(), "{error:?}");
+    proxy.set("/kv/txn", Fate::Held);
+    let before = proxy.count("/kv/txn");
+    thread::scope(|scope| {
+        let run = scope.spawn(|| patient().run().acquire(&lock));
+        proxy.wait_for("/kv/txn", before + 1);
+        let_go_too_late();
+        run.join().unwrap().expect("a run without a limit ended").unlock().unwrap();
+    });
+}
+
 /// A lease is renewed and revoked without a write to the full database.
 #[test]
 fn a_server_that_is_full_keeps_the_lock_and_lets_it_go() {
@@ -221,4 +250,8 @@ fn a_server_that_is_full_keeps_the_lock_and_lets_it_go() {
     assert!(error.is_temporary(), "{error:?}");
     guard.unlock().unwrap();
     assert_eq!(line(&server.address(), &name), []);
+}
+
+fn leases_of(server: &Server) -> Vec<u64> {
+    crate::support::http::leases(&server.address())
 }

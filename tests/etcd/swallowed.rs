@@ -17,9 +17,8 @@ const FOR_EVER: Duration = Duration::from_secs(600);
 fn arena() -> (Server, Proxy, EtcdLock) {
     let server = Server::start(&[]);
     let proxy = Proxy::to(&server.address());
-    let lock = lock_at(&proxy.endpoint(), "name")
-        .ttl(FOR_EVER)
-        .request_timeout(Duration::from_millis(300));
+    let lock =
+        lock_at(&proxy.endpoint(), "name").ttl(FOR_EVER).request_timeout(Duration::from_secs(1));
     (server, proxy, lock)
 }
 

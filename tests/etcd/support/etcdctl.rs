@@ -61,9 +61,10 @@ impl Etcdctl {
         self.key.recv_timeout(super::wait::patience()).expect("etcdctl never got the lock")
     }
 
+    /// It says now and then that it failed; then its key goes with its lease, after 5 s.
     pub fn unlock(mut self) {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
-        assert!(self.child.wait().unwrap().success());
+        self.child.wait().unwrap();
     }
 }
 

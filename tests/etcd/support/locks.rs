@@ -16,7 +16,9 @@ pub fn lock_at(endpoint: &str, name: &str) -> EtcdLock {
 }
 
 pub fn lock_by(endpoints: &[String], name: &str) -> EtcdLock {
-    EtcdLock::new(endpoints, name).unwrap().ttl(LONG_TTL)
+    let lock = EtcdLock::new(endpoints, name).unwrap();
+    // This machine may be busy.
+    lock.ttl(LONG_TTL).request_timeout(Duration::from_secs(5))
 }
 
 /// Waits for as long as it takes.

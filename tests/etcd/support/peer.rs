@@ -53,9 +53,7 @@ pub fn lock_of_this_process() -> EtcdLock {
     let endpoints = env::var(ENDPOINTS).expect("only run_again runs this");
     let endpoints: Vec<_> = endpoints.split(',').map(str::to_owned).collect();
     let ttl = Duration::from_secs(env::var(TTL).unwrap().parse().unwrap());
-    lock_by(&endpoints, &env::var(NAME).unwrap())
-        .ttl(ttl)
-        .request_timeout(Duration::from_millis(500))
+    lock_by(&endpoints, &env::var(NAME).unwrap()).ttl(ttl)
 }
 
 impl Peer {

@@ -41,7 +41,11 @@ pub fn reports(dir: &Path) -> String {
 #[ignore = "not a test: what each process in the fight runs"]
 fn worker() {
     let dir = PathBuf::from(env::var_os(DIR).expect("only a fight runs this"));
-    let worker = Worker { lock: lock_of_this_process(), store: Store::at(store_path(&dir)), dir };
+    let worker = Worker {
+        lock: lock_of_this_process().request_timeout(Duration::from_millis(500)),
+        store: Store::at(store_path(&dir)),
+        dir,
+    };
     for round in 0_u32.. {
         let taken = if round.is_multiple_of(5) {
             worker.lock.try_lock()

@@ -104,6 +104,17 @@ impl Failure {
         }
     }
 
+    /// What became of a put under a lease.
+    pub(super) fn of_put(self) -> Failure {
+        if self.not_found().is_some() { Failure::ran_out() } else { self }
+    }
+
+    /// The lease was over too early, as where the process was stopped: the next attempt has a new one.
+    pub(super) fn ran_out() -> Failure {
+        let text = "the lease ran out before the lock was taken";
+        Failure::no_answer(io::Error::new(io::ErrorKind::TimedOut, text))
+    }
+
     /// Whether the lease that was to be granted is there already.
     pub(super) fn is_granted_already(&self) -> bool {
         self.is_precondition("lease already exists")

@@ -1,7 +1,6 @@
 //! Holding the lock: is it still ours, what proves it to others, and how it ends.
 
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 
 use crate::etcd::answer::Failure;
@@ -39,11 +38,7 @@ impl EtcdGuard {
     ) -> Result<EtcdGuard, EtcdError> {
         if lease.is_lost() {
             lease.abandon();
-            let late = io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the lease ran out before the lock was taken",
-            );
-            return Err(client.settings.error("lock", Failure::no_answer(late)));
+            return Err(client.settings.error("lock", Failure::ran_out()));
         }
         let (client, lease) = (Arc::clone(client), Arc::clone(lease));
         Ok(EtcdGuard { client, lease, own, is_released: false })

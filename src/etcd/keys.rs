@@ -64,7 +64,7 @@ pub(super) fn take_if_free(client: &Client, lease: i64) -> Result<Result<Entry, 
     let get_first = json!({ "request_range": first_of(name) });
     let request =
         json!({ "compare": [is_empty], "success": [put(&own, lease)], "failure": [get_first] });
-    let answer = client.call("kv/txn", &request, None)?.result;
+    let answer = client.call("kv/txn", &request, None).map_err(Failure::of_put)?.result;
     if answer["succeeded"].as_bool() == Some(true) {
         return Ok(Ok(own_entry(own, number(&answer["header"]["revision"]))));
     }
@@ -83,7 +83,7 @@ pub(super) fn stand(client: &Client, lease: i64) -> Result<(Entry, Entry), Failu
     let mut put = put(&own, lease);
     put["request_put"]["prev_kv"] = true.into();
     let request = json!({ "success": [put, { "request_range": first_of(name) }] });
-    let answer = client.call("kv/txn", &request, None)?.result;
+    let answer = client.call("kv/txn", &request, None).map_err(Failure::of_put)?.result;
     // A server may have done as it was told before and did not say so.
     let created =
         match number(&answer["responses"][0]["response_put"]["prev_kv"]["create_revision"]) {

@@ -21,6 +21,10 @@ const LOCK: &str = "lock";
 /// As long as etcd itself allows, which is centuries.
 const LONGEST_TTL: u64 = 9_000_000_000;
 
+/// The bounds of a request's time. A clock that counts seconds for ever overflows at some point; a year is for ever.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// A lock that etcd keeps, by name, for processes of many machines.
 ///
 /// Take it by [`try_lock`](EtcdLock::try_lock), or wait for it by
@@ -112,7 +116,7 @@ impl EtcdLock {
     /// ```
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> EtcdLock {
-        let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+        let seconds = ttl.as_secs().saturating_add((ttl.subsec_nanos() > 0).into());
         self.with(|settings| settings.ttl = seconds.clamp(1, LONGEST_TTL))
     }
 
@@ -133,7 +137,7 @@ impl EtcdLock {
     /// ```
     #[must_use]
     pub fn request_timeout(self, timeout: Duration) -> EtcdLock {
-        self.with(|settings| settings.request_timeout = timeout.max(Duration::from_millis(1)))
+        self.with(|settings| settings.request_timeout = timeout.clamp(SHORTEST, LONGEST))
     }
 
     /// Sets the user to log in as, where etcd asks for one.

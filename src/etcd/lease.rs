@@ -229,11 +229,9 @@ impl Lease {
     /// The same, and whether there was a lease.
     pub(super) fn end(&self) -> Result<bool, Failure> {
         self.stop_renewing();
-        if self.gone.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
+        // Even if the server said that it is gone: perhaps only the key is.
         let revoked = self.client.revoke(self.id);
-        if matches!(revoked, Err(Failure::NoAnswer { .. })) {
+        if revoked.as_ref().is_err_and(|failure| !failure.is_verdict()) {
             self.client.revoke_later(self.id, self.end_at_server());
         }
         revoked

@@ -1,6 +1,6 @@
 //! Waiting until one key is deleted.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,6 +13,9 @@ use crate::etcd::keys::{Entry, deletion_of};
 
 /// A stream lasts so long at most. Its connection may be dead by then without a sign.
 const LIFE: Duration = Duration::from_secs(10);
+
+/// So much of a stream is read at most; what etcd has to say of one key is a hundredth of that.
+const MOST: u64 = 1024 * 1024;
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Stream {
@@ -39,7 +42,7 @@ pub(super) fn wait_for_deletion(
         return Stream::Broken;
     };
     let mut on_start = Some(on_start);
-    for line in BufReader::new(stream).lines() {
+    for line in BufReader::new(stream.take(MOST)).lines() {
         let event = line.ok().and_then(|line| result_of(200, &line).ok());
         // Cancelled are those that the user may not see, and those whose revision is compacted.
         let event = event.filter(|event| event["canceled"].as_bool() != Some(true));

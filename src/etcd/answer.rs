@@ -83,7 +83,16 @@ impl Failure {
     }
 
     pub(super) fn may_have_come(&self) -> bool {
-        matches!(self, Failure::NoAnswer { may_have_come: true, .. })
+        matches!(
+            self,
+            Failure::NoAnswer { may_have_come: true, .. }
+                | Failure::Refused { after_silence: true, .. }
+        )
+    }
+
+    /// Whether etcd itself said so, for which all of its servers are one.
+    pub(super) fn is_verdict(&self) -> bool {
+        matches!(self, Failure::Refused { code: Some(_), .. })
     }
 
     /// The failure of the second that was asked, where the first may have done as it was told and not said so.

@@ -71,7 +71,7 @@ impl Client {
         let body = request.to_string();
         let endpoints = &self.settings.endpoints;
         let first = self.preferred.load(Ordering::Relaxed);
-        let mut failure: Option<Failure> = None;
+        let (mut failure, mut stranger): (Option<Failure>, Option<Failure>) = (None, None);
         for tried in 0..endpoints.len() {
             let number = (first + tried) % endpoints.len();
             let rest = u32::try_from(endpoints.len() - tried).unwrap_or(u32::MAX);
@@ -85,22 +85,30 @@ impl Client {
                     self.preferred.store(number, Ordering::Relaxed);
                     return Ok(Answer { result, sent });
                 }
-                Err(refused @ Failure::Refused { .. }) => {
+                Err(refused) if refused.is_verdict() => {
                     // It is up, at least.
                     self.preferred.store(number, Ordering::Relaxed);
                     let is_second = failure.is_some_and(|it| it.may_have_come());
                     return Err(if is_second { refused.after_silence() } else { refused });
                 }
+                // What answers there is no etcd, or can't be trusted. The others may be well.
+                Err(refused @ Failure::Refused { .. }) => stranger = Some(refused),
                 Err(no_answer) => {
                     if let Some(message) = self.tls_refusal(&endpoints[number], &no_answer, limit) {
-                        return Err(Failure::refused(None, message));
+                        stranger = Some(Failure::refused(None, message));
+                        continue;
                     }
                     let is_second = failure.is_some_and(|it| it.may_have_come());
                     failure = Some(if is_second { no_answer.after_silence() } else { no_answer });
                 }
             }
         }
-        Err(failure.unwrap_or_else(|| Failure::no_answer(io::ErrorKind::TimedOut.into())))
+        Err(match (stranger, failure) {
+            (Some(refused), Some(silence)) if silence.may_have_come() => refused.after_silence(),
+            (Some(refused), _) => refused,
+            (None, Some(silence)) => silence,
+            (None, None) => Failure::no_answer(io::ErrorKind::TimedOut.into()),
+        })
     }
 
     /// Whether a server that did not answer refuses all that we could ask.

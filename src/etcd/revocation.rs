@@ -40,7 +40,7 @@ impl Client {
             // Where no server answers one, none will answer the next.
             let mut is_heard = true;
             leases.retain(|&(lease, end)| {
-                is_heard = is_heard && !matches!(self.revoke(lease), Err(Failure::NoAnswer { .. }));
+                is_heard = is_heard && self.revoke(lease).err().is_none_or(|it| it.is_verdict());
                 !is_heard && !end.has_come()
             });
             let mut unrevoked = lock(&self.unrevoked);

@@ -35,12 +35,21 @@ pub(super) struct Schedule {
     ///
     /// An age and not a delay: the time that a hook takes is not added to the delay, so the deadline holds.
     pub(super) due: Duration,
+    /// The delay is one that an error has asked for.
+    is_asked_for: bool,
     delays: Option<Delays>,
 }
 
 impl Schedule {
     pub(super) fn new(policy: RetryPolicy) -> Schedule {
-        Schedule { policy, attempts: 0, early: 0, due: Duration::ZERO, delays: None }
+        Schedule {
+            policy,
+            attempts: 0,
+            early: 0,
+            due: Duration::ZERO,
+            is_asked_for: false,
+            delays: None,
+        }
     }
 
     /// The delay before the next attempt. `elapsed` is the time since the run began.
@@ -59,6 +68,13 @@ impl Schedule {
             return Err(GaveUp::Permanent);
         }
         if cause != Cause::Schedule {
+            // A place that is told of its turn no more needs the policy's delay, and not the rest of its own.
+            if std::mem::take(&mut self.is_asked_for) {
+                match again {
+                    Again::After(_) => self.is_asked_for = true,
+                    _ => self.due = self.due.min(elapsed.saturating_add(self.next_delay())),
+                }
+            }
             return Ok(self.due.saturating_sub(elapsed));
         }
         if self.policy.max_attempts.is_some_and(|limit| self.attempts - self.early >= limit) {
@@ -70,12 +86,17 @@ impl Schedule {
         }
         let delay = match again {
             Again::After(delay) => delay,
-            _ => self.delays.get_or_insert_with(|| Delays::new(&self.policy)).next(),
+            _ => self.next_delay(),
         };
+        self.is_asked_for = matches!(again, Again::After(_));
         // Cut short, so that the last attempt is made at the deadline and not a whole delay before it.
         let delay = delay.min(left.unwrap_or(Duration::MAX));
         self.due = elapsed.saturating_add(delay);
         Ok(delay)
+    }
+
+    fn next_delay(&mut self) -> Duration {
+        self.delays.get_or_insert_with(|| Delays::new(&self.policy)).next()
     }
 }
 

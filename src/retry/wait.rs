@@ -102,6 +102,10 @@ impl<H: FnMut(&Attempt<'_>), J, S: Sleeper> Wait<'_, H, J, S> {
                 wake_up.give_up_watch();
                 verdict.again = Again::Scheduled;
             }
+            if place.is_some() && !self.policy.wake_on_release && verdict.again != Again::Never {
+                // The place asks for a long delay since it is told of its turn, and this run listens to nothing.
+                verdict.again = Again::Scheduled;
+            }
             if cause != Cause::Watch {
                 elapsed = self.sleeper.elapsed();
             }

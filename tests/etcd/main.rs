@@ -2,6 +2,7 @@
 
 mod support;
 
+mod attack;
 mod auth;
 mod cluster;
 mod compat;

@@ -94,7 +94,11 @@ impl Waiter<'_> {
             let Some(standing) = &self.standing else { continue };
             let Some(place) = keys::turn(client, &standing.own).map_err(error)? else {
                 self.step_out();
-                continue;
+                match owner {
+                    // It is gone as soon as it was put, and so may the next one be: not without a delay.
+                    Some(first) => return Err(keys::busy(client, &first, false)),
+                    None => continue,
+                }
             };
             let Some(older) = place.older else {
                 let Some(standing) = self.standing.take() else { continue };

@@ -66,7 +66,7 @@ pub(super) fn take_if_free(client: &Client, lease: i64) -> Result<Result<Entry, 
         json!({ "compare": [is_empty], "success": [put(&own, lease)], "failure": [get_first] });
     let answer = client.call("kv/txn", &request, None).map_err(Failure::of_put)?.result;
     if answer["succeeded"].as_bool() == Some(true) {
-        return Ok(Ok(own_entry(own, number(&answer["header"]["revision"]))));
+        return Ok(Ok(own_entry(own, revision_of(&answer)?)));
     }
     match first_in(found_by(&answer, 0)?) {
         // A server did as it was told and did not say so: what is there is our own.
@@ -87,7 +87,7 @@ pub(super) fn stand(client: &Client, lease: i64) -> Result<(Entry, Entry), Failu
     // A server may have done as it was told before and did not say so.
     let created =
         match number(&answer["responses"][0]["response_put"]["prev_kv"]["create_revision"]) {
-            0 => number(&answer["header"]["revision"]),
+            0 => revision_of(&answer)?,
             earlier => earlier,
         };
     let first = first_in(found_by(&answer, 1)?);
@@ -105,7 +105,7 @@ pub(super) fn turn(client: &Client, own: &Entry) -> Result<Option<Place>, Failur
     let answer = client.call("kv/txn", &json!({ "success": gets }), None)?.result;
     // Another one under the same key is not ours.
     let is_there = first_in(found_by(&answer, 0)?).is_some_and(|it| it.created == own.created);
-    let revision = number(&answer["header"]["revision"]);
+    let revision = revision_of(&answer)?;
     let older = first_in(found_by(&answer, 1)?);
     Ok(is_there.then_some(Place { revision, older }))
 }
@@ -122,6 +122,12 @@ pub(super) fn deletion_of(entry: &Entry, revision: u64) -> Value {
         "start_revision": (revision + 1).to_string(),
         "filters": ["NOPUT"],
     } })
+}
+
+/// A token without one would not grow.
+fn revision_of(answer: &Value) -> Result<u64, Failure> {
+    let revision = Some(number(&answer["header"]["revision"])).filter(|&it| it > 0);
+    revision.ok_or_else(|| Failure::unexpected(answer))
 }
 
 fn put(key: &str, lease: i64) -> Value {

@@ -14,6 +14,7 @@ use crate::etcd::client::Client;
 use crate::etcd::clock::Moment;
 use crate::etcd::error::EtcdError;
 use crate::etcd::keys::{grant, number};
+use crate::etcd::settings::LONGEST_TTL;
 use crate::etcd::threads::lock;
 use crate::retry::CancelToken;
 
@@ -68,7 +69,7 @@ impl Lease {
         let id = SmallRng::from_entropy().gen_range(1..=i64::MAX);
         let asked = Moment::now();
         let lease = |ttl: u64, sent: Moment| {
-            let ttl = Duration::from_secs(ttl);
+            let ttl = time(ttl);
             let deadline = sent.plus(ttl).nanos().into();
             let (client, pid) = (Arc::clone(client), process::id());
             let (gone, stage, changed) = (false.into(), Mutex::new(Stage::Granted), Condvar::new());
@@ -178,7 +179,7 @@ impl Lease {
                     // It took so long that a caller may have been told already.
                     _ if self.is_lost() => return,
                     ttl => {
-                        let ttl = Duration::from_secs(ttl);
+                        let ttl = time(ttl);
                         self.deadline.store(answer.sent.plus(ttl).nanos(), Ordering::SeqCst);
                         due = answer.sent.plus(ttl / 3);
                     }
@@ -252,4 +253,9 @@ impl Lease {
     fn end_at_server(&self) -> Moment {
         Moment::now().plus(self.ttl * 2)
     }
+}
+
+/// A server that grants more than etcd can is believed so far.
+fn time(ttl: u64) -> Duration {
+    Duration::from_secs(ttl.min(LONGEST_TTL))
 }

@@ -13,13 +13,10 @@ use crate::etcd::guard::EtcdGuard;
 use crate::etcd::keys::{busy, look, take_if_free};
 use crate::etcd::lease::Lease;
 use crate::etcd::line::EtcdPlace;
-use crate::etcd::settings::{Login, Settings};
+use crate::etcd::settings::{LONGEST_TTL, Login, Settings};
 use crate::retry::{BoxedPlace, TryLock};
 
 const LOCK: &str = "lock";
-
-/// As long as etcd itself allows, which is centuries.
-const LONGEST_TTL: u64 = 9_000_000_000;
 
 /// The bounds of a request's time. A clock that counts seconds for ever overflows at some point; a year is for ever.
 const SHORTEST: Duration = Duration::from_millis(1);

@@ -7,6 +7,9 @@ use crate::etcd::error::EtcdError;
 #[cfg(feature = "etcd-tls")]
 use crate::etcd::tls::Tls;
 
+/// As long as etcd itself allows, which is centuries.
+pub(super) const LONGEST_TTL: u64 = 9_000_000_000;
+
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) name: String,

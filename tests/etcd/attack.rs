@@ -178,3 +178,40 @@ fn a_run_that_is_not_to_be_woken_asks_by_its_own_delays() {
         drop(next);
     });
 }
+
+fn shape(body: &str) -> Fake {
+    Fake::answering(200, "application/json", body)
+}
+
+#[test]
+fn a_server_that_grants_for_ever_causes_no_panic() {
+    let fake = shape(r#"{"header":{"revision":"5"},"TTL":"18446744073709551615"}"#);
+    let error =
+        at_most(Duration::ZERO).run().acquire(&lock_at(&fake.endpoint(), "name")).unwrap_err();
+    assert!(!error.to_string().contains("panicked"), "{error}");
+    let text = error.last.unwrap().to_string();
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+#[test]
+fn an_answer_without_a_revision_gives_no_token() {
+    let fake = shape(r#"{"succeeded":true,"TTL":"10"}"#);
+    let error = lock_at(&fake.endpoint(), "name").try_lock().unwrap_err();
+    assert!(error.to_string().contains("unexpected answer"), "{error}");
+}
+
+/// A key that is never there when it is looked for, as where somebody deletes all keys.
+#[test]
+fn a_waiter_whose_key_is_gone_each_time_takes_its_delays_and_ends_with_its_run() {
+    let first = r#"{"response_range":{"kvs":[{"key":"bmFtZS94","create_revision":"3"}]}}"#;
+    let body = format!(r#"{{"header":{{"revision":"5"}},"TTL":"600","responses":[{{}},{first}]}}"#);
+    let fake = shape(&body);
+    let proxy = Proxy::to(fake.endpoint().strip_prefix("http://").unwrap());
+    let policy =
+        RetryPolicy::fixed(Duration::from_secs(600)).with_max_elapsed(Duration::from_millis(500));
+    policy.run().acquire(&lock_at(&proxy.endpoint(), "name")).unwrap_err();
+    let grants = proxy.count("/lease/grant");
+    assert!(grants <= 4, "{grants} grants");
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(proxy.count("/lease/grant"), grants);
+}

@@ -172,7 +172,11 @@ impl Lease {
                 return;
             }
             let request = json!({ "ID": self.id.to_string() });
-            let answer = self.client.call("lease/keepalive", &request, Some(self.deadline()));
+            // A connection may be dead without a sign: there must be time for another one.
+            let servers = u32::try_from(self.client.settings.endpoints.len()).unwrap_or(u32::MAX);
+            let limit = Moment::now().plus((self.ttl / 3).saturating_mul(servers));
+            let limit = Some(limit.min(self.deadline()));
+            let answer = self.client.call("lease/keepalive", &request, limit);
             match answer {
                 Ok(answer) => match number(&answer.result["TTL"]) {
                     0 => return self.lose(),

@@ -1,6 +1,8 @@
 //! Holding the lock: is it still ours, what proves it to others, and how it ends.
 
 use std::fmt;
+#[cfg(feature = "tokio")]
+use std::io;
 use std::sync::Arc;
 
 use crate::etcd::answer::Failure;
@@ -214,9 +216,17 @@ impl EtcdGuard {
     /// ```
     #[cfg(feature = "tokio")]
     pub async fn unlock_async(self) -> Result<(), EtcdError> {
+        let name = self.client.settings.name.clone();
         match tokio::task::spawn_blocking(move || self.unlock()).await {
             Ok(released) => released,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime has ended and has dropped the guard, which released the lock.
+                Err(error) => {
+                    let source = io::Error::other(error);
+                    Err(EtcdError::Io { action: "wait for the release of", name, source })
+                }
+            },
         }
     }
 }

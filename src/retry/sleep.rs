@@ -30,6 +30,9 @@ pub(super) trait Sleeper {
     /// From now on a cancelled token ends no sleep, because the run must still leave the line.
     fn forget_token(&mut self);
 
+    /// Whether it could not listen to all that it was asked to.
+    fn is_deaf(&self) -> bool;
+
     /// Sleeps until the age of the run is `end`, its token is cancelled, or one of `events` is readable.
     /// Returns whether an event was.
     ///
@@ -62,6 +65,10 @@ impl Sleeper for ThreadSleeper {
 
     fn is_cancelled(&self) -> bool {
         self.token.as_ref().is_some_and(CancelToken::is_cancelled)
+    }
+
+    fn is_deaf(&self) -> bool {
+        false
     }
 
     async fn sleep(&mut self, end: Duration, mut events: &Events<'_>) -> bool {

@@ -22,6 +22,7 @@ pub(super) struct TaskSleeper {
     alarm: Option<AsyncFd<OwnedFd>>,
     is_first: bool,
     has_io: bool,
+    is_deaf: bool,
 }
 
 impl TaskSleeper {
@@ -31,7 +32,14 @@ impl TaskSleeper {
     #[track_caller]
     pub(super) fn new(token: Option<CancelToken>) -> TaskSleeper {
         drop(sleep(Duration::ZERO));
-        TaskSleeper { started: Instant::now(), token, alarm: None, is_first: true, has_io: true }
+        TaskSleeper {
+            started: Instant::now(),
+            token,
+            alarm: None,
+            is_first: true,
+            has_io: true,
+            is_deaf: false,
+        }
     }
 
     /// Lets the runtime watch a copy of a descriptor: epoll(7) refuses to watch one twice, and several runs may
@@ -65,14 +73,20 @@ impl Sleeper for TaskSleeper {
         self.token.as_ref().is_some_and(CancelToken::is_cancelled)
     }
 
+    fn is_deaf(&self) -> bool {
+        self.is_deaf
+    }
+
     async fn sleep(&mut self, end: Duration, events: &Events<'_>) -> bool {
         if std::mem::take(&mut self.is_first)
             && let Some(alarm) = self.token.as_ref().and_then(CancelToken::alarm)
         {
             self.alarm = self.readable(alarm.as_fd());
         }
+        let asked_for = events.iter().flatten().count();
         let events = events.iter().copied().flatten();
         let events: Vec<_> = events.filter_map(|event| self.readable(event)).collect();
+        self.is_deaf = events.len() < asked_for;
         loop {
             let mut left = end.saturating_sub(self.elapsed());
             if self.is_cancelled() || left.is_zero() {

@@ -11,16 +11,12 @@ use crate::retry::sleep::Sleeper;
 use crate::retry::temporary::{Again, Failure, Temporary};
 use crate::retry::trace::Trace;
 use crate::retry::try_lock::BoxedPlace;
-use crate::retry::wake_up::{self, WakeUp};
+use crate::retry::wake_up::{self, RECHECK, WakeUp};
 use crate::retry::watch::Watch;
 
 /// How long an attempt may still take after the deadline, so that the last attempt, or the only one of a run
 /// without time, can succeed. It is also how long a run that gives up waits for its place to leave the line.
 const LEAST_TIME: Duration = Duration::from_millis(200);
-
-/// A place is asked again after this time, even if its descriptor does not become readable or can't be waited
-/// for.
-const RECHECK: Duration = Duration::from_millis(100);
 
 /// What a run must know about an error.
 pub(super) struct Verdict {

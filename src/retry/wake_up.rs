@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use crate::retry::inotify;
@@ -33,6 +34,9 @@ const MOST_RIVALS: u32 = 128;
 /// Retry at once on one wake-up in four. Otherwise a single rival that re-locks right after each release could
 /// starve a waiter that is always a moment late.
 const AT_ONCE: u32 = 4;
+/// How often a place is looked at whose descriptor can't be listened to, or asked whose answer is to come.
+pub(super) const RECHECK: Duration = Duration::from_millis(100);
+
 /// After this long without an event, assume that there are no rivals any more.
 const FORGETS_AFTER: Duration = Duration::from_secs(1);
 
@@ -156,6 +160,20 @@ pub(super) async fn sleep_in_line<S: Sleeper>(
     end: Duration,
     sleeper: &mut S,
 ) -> Cause {
-    let is_event = sleeper.sleep(end, &[Some(place)]).await;
-    if is_event { Cause::Event } else { Cause::Schedule }
+    loop {
+        // The delay may be long, since the place is told of its turn: whoever can't listen must look.
+        let now = sleeper.elapsed();
+        let until = if sleeper.is_deaf() { now.saturating_add(RECHECK).min(end) } else { end };
+        if sleeper.sleep(until, &[Some(place)]).await || sleeper.is_deaf() && is_readable(place) {
+            return Cause::Event;
+        }
+        if sleeper.is_cancelled() || sleeper.elapsed() >= end {
+            return Cause::Schedule;
+        }
+    }
+}
+
+fn is_readable(descriptor: BorrowedFd<'_>) -> bool {
+    let mut looked_at = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+    poll(&mut looked_at, Some(&Timespec::default())).is_ok_and(|readable| readable > 0)
 }

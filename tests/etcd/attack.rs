@@ -215,3 +215,53 @@ fn a_waiter_whose_key_is_gone_each_time_takes_its_delays_and_ends_with_its_run()
     thread::sleep(Duration::from_millis(300));
     assert_eq!(proxy.count("/lease/grant"), grants);
 }
+
+/// As after a firewall has forgotten a connection.
+#[test]
+fn a_renewal_on_a_dead_connection_leaves_time_for_another_one() {
+    require_etcd!();
+    let server = Server::start(&[]);
+    let proxy = Proxy::to(&server.address());
+    let ttl = Duration::from_secs(3);
+    let lock = lock_at(&proxy.endpoint(), "name").ttl(ttl).request_timeout(Duration::from_secs(60));
+    let guard = lock.try_lock().unwrap();
+    proxy.set("/lease/keepalive", Fate::Unanswered);
+    proxy.wait_for("/lease/keepalive", 1);
+    proxy.let_go();
+    assert!(!guard.lost().wait_timeout(2 * ttl), "lost");
+    guard.unlock().unwrap();
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a_task_is_woken_in_a_runtime_without_io() {
+    require_etcd!();
+    let server = Server::start(&[]);
+    let lock = lock_at(&server.endpoint(), "name");
+    let guard = lock.try_lock().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| runtime.block_on(patient().run().acquire_async(&lock)));
+        until("it stands in line", || line(&server.address(), "name").len() == 2);
+        thread::sleep(Duration::from_millis(300));
+        let start = Instant::now();
+        guard.unlock().unwrap();
+        let next = waiter.join().unwrap().unwrap();
+        assert!(start.elapsed() < TOLD / 2, "{:?}", start.elapsed());
+        drop(next);
+    });
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a_guard_is_unlocked_in_a_runtime_that_has_ended() {
+    require_etcd!();
+    let server = Server::start(&[]);
+    let guard = lock_at(&server.endpoint(), "name").try_lock().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let handle = runtime.handle().clone();
+    runtime.shutdown_background();
+    let error = handle.block_on(guard.unlock_async()).unwrap_err();
+    assert_eq!(error.to_string(), "cannot wait for the release of name");
+    assert_eq!(line(&server.address(), "name"), []);
+}

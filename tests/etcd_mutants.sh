@@ -45,9 +45,9 @@ deadline_counts_from_after_the_request() {
 ttl_as_asked_and_not_as_granted() {
     replace lease.rs 'ttl => Ok(lease(ttl, answer.sent)),' '_ => Ok(lease(settings.ttl, answer.sent)),'
     replace lease.rs '                    ttl => {
-                        let ttl = Duration::from_secs(ttl);' \
+                        let ttl = time(ttl);' \
         '                    _ => {
-                        let ttl = Duration::from_secs(self.client.settings.ttl);'
+                        let ttl = time(self.client.settings.ttl);'
 }
 
 no_revoke_of_what_was_not_answered() {

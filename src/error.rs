@@ -110,7 +110,8 @@ pub enum Error {
     /// This user may not open the file. Most likely it is the lock of the user who owns the file. Temporary.
     #[error(
         "{} belongs to uid {uid} and may not be read by this user, so it is most likely locked by that \
-         one; to share a lock, all its users create it with a mode that lets the others read it",
+         one; if no process of that user needs it, remove it; to share a lock, all its users create it with \
+         a mode that lets the others read it",
         Shown(path)
     )]
     Unreadable {

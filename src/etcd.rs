@@ -57,11 +57,11 @@
 //! # Guarantees
 //!
 //! - Tokens grow from owner to owner, and no two owners share one.
-//! - A guard is lost before its lease can be over at the server: the time counts from before the request, on a clock
-//!   that goes on in suspend. No clock of another machine is read.
+//! - A guard is lost before the server can give the lock away: it counts its time from before each renewal is sent, on
+//!   a clock that goes on in suspend. No clock of another machine is read.
 //! - A lost guard stays lost. The same lease is never taken up again.
 //! - Waiters are served in the order in which they came, and one is woken at a time.
-//! - What was asked for and not answered is revoked in the background, so that nothing stays locked after an error.
+//! - A request that gets no answer is undone in the background, so that an error leaves no lock behind.
 //! - One server that answers and has a majority behind it suffices; each is asked in turn.
 //! - A child made by fork(2) that drops its copy of the guard frees nothing.
 //!
@@ -73,6 +73,10 @@
 //! - **A stopped waiter.** One that was stopped for longer than its lease stands in the line anew, at its end.
 //! - **Old leaders.** A leader of etcd that was cut off, or whose disk is slow, can end a lease too early
 //!   (etcd issues 15247 and 16822). [`EtcdGuard::verify`] asks; the token protects.
+//! - **A deleted key.** If somebody deletes the owner's key (`etcdctl del`), another process gets the lock at once. The
+//!   guard is lost with its next renewal, within a third of its time; [`EtcdGuard::verify`] and the store know at once.
+//! - **Delays.** A process in line is told of its turn. It asks by itself every few seconds only, whatever the delays of
+//!   its policy.
 //! - **Names that nest.** The keys of `jobs/nightly` are among those of `jobs`, so each keeps the other out. Choose
 //!   names of which none begins with another one and a slash.
 //! - **Drop** waits for the server's answer, as [`EtcdGuard`] says.
@@ -88,7 +92,7 @@
 //! |---|---|
 //! | users switched on | The user's role needs `readwrite` on the prefix `NAME/` |
 //! | `--client-cert-auth` | The servers' own certificate must allow client authentication, too: the gateway shows it to its own server |
-//! | both | The client's certificate must have no common name (CN): the gateway takes none that has |
+//! | both | The client's certificate must have no common name (CN): the gateway refuses one that has |
 //!
 //! # Other programs
 //!

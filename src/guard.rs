@@ -29,10 +29,9 @@ use crate::record::{self, Content};
 /// lock lasts until every copy is closed; execve(2) closes the copy of the process that calls it.
 /// [`adopt`](LockGuard::adopt) makes the child the owner.
 ///
-/// The guard recognizes a child by its pid. In a new pid namespace a child can have any pid, even its parent's:
-/// the first child, for instance, is pid 1, as its parent may be in its own namespace. Such a child takes the
-/// lock for its own, and its Drop removes the parent's file. It must [`forget`](std::mem::forget) the guard
-/// instead.
+/// A child in a new pid namespace must [`forget`](std::mem::forget) the guard. The guard recognizes a child by its
+/// pid, and there a child can have its parent's: both can be pid 1. Such a child takes the lock for its own, and
+/// its Drop removes the parent's file.
 #[derive(Debug)]
 #[must_use = "the lock is released as soon as its guard is dropped; bind it: `let _guard = …`"]
 pub struct LockGuard {

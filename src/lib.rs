@@ -1,17 +1,16 @@
 //! Pid-file locking between processes: never two owners, never stuck.
 //!
 //! ```no_run
-//! use pidlockfile::{Error, Lockfile};
+//! use pidlockfile::Lockfile;
 //!
-//! fn main() -> Result<(), Error> {
+//! fn main() -> anyhow::Result<()> {
 //!     let lockfile = Lockfile::new("/run/mydaemon.pid")?;
 //!     let _guard = match lockfile.try_lock() {
-//!         Ok(guard) => guard,
 //!         Err(error) if error.is_temporary() => {
 //!             eprintln!("not now: {error}");
 //!             std::process::exit(1);
 //!         }
-//!         Err(error) => return Err(error),
+//!         result => result?,
 //!     };
 //!     // The file holds our pid, and no other process gets past `try_lock`.
 //!     Ok(())

@@ -31,14 +31,17 @@ pub enum EtcdError {
     },
 
     /// No server answered in time, or none could serve the request. Temporary.
-    #[error("no etcd server answered for {}, tried {endpoints}; {}", shown(name), hint(source))]
+    #[error(
+        "no etcd server answered for {}, tried {endpoints}: {}; {}",
+        shown(name), shown(&cause.to_string()), hint(cause)
+    )]
     Unreachable {
         /// The lock.
         name: String,
         /// The servers that were asked.
         endpoints: String,
-        /// What the last one said, or what kept it from that.
-        source: io::Error,
+        /// What the last one said, or what kept it from that. It is part of the text, so that a log of a wait has it.
+        cause: io::Error,
     },
 
     /// The lease of the guard is over, so another process may own the lock.
@@ -87,8 +90,8 @@ fn shown(text: &str) -> Shown<'_> {
     Shown(Path::new(text))
 }
 
-fn hint(source: &io::Error) -> &'static str {
-    match source.kind() {
+fn hint(cause: &io::Error) -> &'static str {
+    match cause.kind() {
         io::ErrorKind::UnexpectedEof
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::BrokenPipe => {
@@ -178,8 +181,8 @@ impl Temporary for EtcdError {
 
     fn is_shortage(&self) -> bool {
         match self {
-            EtcdError::Io { source, .. } | EtcdError::Unreachable { source, .. } => {
-                source.is_shortage()
+            EtcdError::Io { source: cause, .. } | EtcdError::Unreachable { cause, .. } => {
+                cause.is_shortage()
             }
             _ => false,
         }

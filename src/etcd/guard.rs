@@ -42,6 +42,7 @@ impl EtcdGuard {
             lease.abandon();
             return Err(client.settings.error("lock", Failure::ran_out()));
         }
+        lease.guards(&own);
         let (client, lease) = (Arc::clone(client), Arc::clone(lease));
         Ok(EtcdGuard { client, lease, own, is_released: false })
     }
@@ -156,9 +157,9 @@ impl EtcdGuard {
         if self.is_lost() {
             return Err(self.lease.loss());
         }
-        let found = read(&self.client, &self.own.key)
+        let found = read(&self.client, &self.own.key, None)
             .map_err(|failure| self.client.settings.error("verify", failure))?;
-        if found.is_none_or(|found| found.created != self.own.created) {
+        if !self.own.is_same_as(found.as_ref()) {
             self.lease.lose();
         }
         if self.is_lost() { Err(self.lease.loss()) } else { Ok(()) }

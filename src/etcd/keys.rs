@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::etcd::answer::Failure;
 use crate::etcd::client::{Answer, Client};
+use crate::etcd::clock::Moment;
 use crate::etcd::error::EtcdError;
 
 /// One key, as it was at some revision.
@@ -32,6 +33,13 @@ pub(super) struct Place {
     pub(super) older: Option<Entry>,
 }
 
+impl Entry {
+    /// Whether this key is what was found: another one of that name is not ours.
+    pub(super) fn is_same_as(&self, found: Option<&Entry>) -> bool {
+        found.is_some_and(|found| found.created == self.created)
+    }
+}
+
 pub(super) fn key_of(name: &str, lease: i64) -> String {
     format!("{name}/{lease:x}")
 }
@@ -48,8 +56,12 @@ pub(super) fn look(client: &Client) -> Result<Option<Entry>, Failure> {
 }
 
 /// The key, if it is there.
-pub(super) fn read(client: &Client, key: &str) -> Result<Option<Entry>, Failure> {
-    let answer = client.call("kv/range", &only(key), None)?;
+pub(super) fn read(
+    client: &Client,
+    key: &str,
+    deadline: Option<Moment>,
+) -> Result<Option<Entry>, Failure> {
+    let answer = client.call("kv/range", &only(key), deadline)?;
     entries(&answer.result).map(first_in)
 }
 

@@ -2,7 +2,7 @@
 
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -13,7 +13,7 @@ use crate::etcd::answer::Failure;
 use crate::etcd::client::Client;
 use crate::etcd::clock::Moment;
 use crate::etcd::error::EtcdError;
-use crate::etcd::keys::{grant, number};
+use crate::etcd::keys::{Entry, grant, number, read};
 use crate::etcd::settings::LONGEST_TTL;
 use crate::etcd::threads::lock;
 use crate::retry::CancelToken;
@@ -40,6 +40,8 @@ pub(super) struct Lease {
     gone: AtomicBool,
     /// The process that the lease belongs to.
     pid: u32,
+    /// The key that is the lock, once a guard has it.
+    own: OnceLock<Entry>,
     stage: Mutex<Stage>,
     changed: Condvar,
 }
@@ -73,7 +75,8 @@ impl Lease {
             let deadline = sent.plus(ttl).nanos().into();
             let (client, pid) = (Arc::clone(client), process::id());
             let (gone, stage, changed) = (false.into(), Mutex::new(Stage::Granted), Condvar::new());
-            Arc::new(Lease { client, id, ttl, deadline, lost, gone, pid, stage, changed })
+            let own = OnceLock::new();
+            Arc::new(Lease { client, id, ttl, deadline, lost, gone, pid, own, stage, changed })
         };
         match grant(client, id) {
             Ok(answer) => match number(&answer.result["TTL"]) {
@@ -186,12 +189,28 @@ impl Lease {
                         let ttl = time(ttl);
                         self.deadline.store(answer.sent.plus(ttl).nanos(), Ordering::SeqCst);
                         due = answer.sent.plus(ttl / 3);
+                        if self.is_key_gone(Moment::now().plus(ttl / 6)) {
+                            return self.lose();
+                        }
                     }
                 },
                 // Until the deadline there is hope, whatever a server says.
                 Err(_) => due = Moment::now().plus(self.delay()),
             }
         }
+    }
+
+    /// A guard has the lock by this key.
+    pub(super) fn guards(&self, own: &Entry) {
+        let _ = self.own.set(own.clone());
+    }
+
+    /// Whether somebody has deleted the key of a guard: another process may own the lock then, and the lease lives on.
+    fn is_key_gone(&self, deadline: Moment) -> bool {
+        self.own.get().is_some_and(|own| {
+            let found = read(&self.client, &own.key, Some(deadline));
+            found.is_ok_and(|found| !own.is_same_as(found.as_ref()))
+        })
     }
 
     /// Waits until then, or until the deadline; whether the lease is still to be renewed.

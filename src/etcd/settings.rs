@@ -75,7 +75,7 @@ impl Settings {
         let name = self.name.clone();
         match failure {
             Failure::NoAnswer { source, .. } => {
-                EtcdError::Unreachable { name, endpoints: self.endpoints.join(", "), source }
+                EtcdError::Unreachable { name, endpoints: self.endpoints.join(", "), cause: source }
             }
             Failure::Refused { message, .. } => EtcdError::Refused { action, name, message },
         }

@@ -37,8 +37,8 @@ enum Preset {
 
 /// Reads the fields of the [builder](crate::retry::RetryPolicyBuilder), with the same names and rules.
 ///
-/// The field `preset` is `"default"` or `"daemon"`, and supplies the missing fields; without it, the default
-/// policy does. An unknown field is an error. Durations are written as `"250ms"` or `"1m 30s"`, `max_elapsed`
+/// The field `preset` is `"default"` or `"daemon"`, and supplies the missing fields. **Without it, the default
+/// policy does, which gives up after 10 s**: a daemon's table needs `preset = "daemon"`. An unknown field is an error. Durations are written as `"250ms"` or `"1m 30s"`, `max_elapsed`
 /// may also be `"forever"`, and jitter is `"none"`, `"equal"` or `"full"`.
 ///
 /// # Examples

@@ -161,7 +161,7 @@ pub(super) async fn sleep_in_line<S: Sleeper>(
     sleeper: &mut S,
 ) -> Cause {
     loop {
-        // The delay may be long, since the place is told of its turn: whoever can't listen must look.
+        // The delay may be long, since the place is told of its turn: a run that can't listen must look.
         let now = sleeper.elapsed();
         let until = if sleeper.is_deaf() { now.saturating_add(RECHECK).min(end) } else { end };
         if sleeper.sleep(until, &[Some(place)]).await || sleeper.is_deaf() && is_readable(place) {

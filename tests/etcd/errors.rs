@@ -113,10 +113,10 @@ fn control_characters_in_a_name_or_a_holder_do_not_reach_the_terminal() {
 fn a_server_that_is_not_there_is_unreachable_and_all_that_were_asked_are_named() {
     let lock = EtcdLock::new(["http://127.0.0.1:1", "http://localhost:1"], "jobs/nightly").unwrap();
     let error = lock.try_lock().unwrap_err();
-    let text = "no etcd server answered for jobs/nightly, tried http://127.0.0.1:1, http://localhost:1; `etcdctl endpoint health` shows whether one is up";
+    let text = "no etcd server answered for jobs/nightly, tried http://127.0.0.1:1, http://localhost:1: Connection refused (os error 111); `etcdctl endpoint health` shows whether one is up";
     assert_eq!(error.to_string(), text);
     assert!(matches!(error, EtcdError::Unreachable { .. }) && error.is_temporary());
-    assert_eq!(error.source().unwrap().to_string(), "Connection refused (os error 111)");
+    assert!(error.source().is_none(), "the text has it");
     assert!(lock.owner().unwrap_err().is_temporary());
 }
 
@@ -136,7 +136,7 @@ fn grpc_codes_that_pass_are_temporary_and_all_others_end_a_run() {
         let error = error_of(&Fake::refusing(503, code, "etcdserver: no leader"));
         assert!(matches!(error, EtcdError::Unreachable { .. }), "{code}: {error:?}");
         assert!(error.is_temporary());
-        assert_eq!(error.source().unwrap().to_string(), "etcdserver: no leader");
+        assert!(error.to_string().contains(": etcdserver: no leader; "), "{error}");
     }
     for code in [3, 5, 6, 7, 9, 11, 12, 15, 16] {
         let fake = Fake::refusing(400, code, "etcdserver: no");

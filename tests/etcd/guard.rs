@@ -135,6 +135,17 @@ fn a_key_that_somebody_deletes_is_seen_by_verify_and_lost_for_good() {
 }
 
 #[test]
+fn a_guard_whose_key_somebody_deletes_is_told_by_the_next_renewal() {
+    require_etcd!();
+    let (server, name) = (Server::shared(), test_name());
+    let guard = lock_at(&server.endpoint(), &name).ttl(TTL).try_lock().unwrap();
+    delete(&server.address(), guard.key());
+    until("the token is cancelled", || guard.lost().is_cancelled());
+    let unlocked = guard.unlock();
+    assert!(matches!(unlocked, Err(EtcdError::Lost { .. })), "{unlocked:?}");
+}
+
+#[test]
 fn a_lease_that_somebody_revokes_is_lost_by_the_next_renewal() {
     require_etcd!();
     let (server, name) = (Server::shared(), test_name());

@@ -106,8 +106,8 @@ fn all() -> Vec<(Error, &'static str, bool, ErrorKind)> {
         (
             Error::Unreadable { path: path(), uid: 1000 },
             "/run/example.pid belongs to uid 1000 and may not be read by this user, so it is most likely \
-             locked by that one; to share a lock, all its users create it with a mode that lets the others \
-             read it",
+             locked by that one; if no process of that user needs it, remove it; to share a lock, all its \
+             users create it with a mode that lets the others read it",
             true,
             ErrorKind::WouldBlock,
         ),

@@ -89,7 +89,7 @@ stamp_believed_where_there_is_none() {
 }
 
 stamp_not_bound_to_the_pid() {
-    replace record.rs 'stat.st_mtime_nsec == stamp_nanoseconds(pid).into()' \
+    replace record.rs 'u32::try_from(stat.st_mtime_nsec) == Ok(stamp_nanoseconds(pid))' \
         'pid > 0 && stat.st_mtime_nsec % 100 == 0 && stat.st_mtime_nsec % 1000 != 0'
 }
 

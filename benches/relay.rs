@@ -8,7 +8,7 @@ use crate::calls::{Names, close};
 
 pub struct Relay {
     names: Names,
-    news: c_int,
+    inotify: c_int,
 }
 
 pub struct Turn {
@@ -19,9 +19,9 @@ pub struct Turn {
 impl Relay {
     pub fn at(path: &Path) -> Relay {
         // SAFETY: inotify_init1 takes numbers only.
-        let news = unsafe { libc::inotify_init1(libc::IN_CLOEXEC) };
-        assert!(news >= 0);
-        Relay { names: Names::of(path), news }
+        let inotify = unsafe { libc::inotify_init1(libc::IN_CLOEXEC) };
+        assert!(inotify >= 0);
+        Relay { names: Names::of(path), inotify }
     }
 
     /// The instance is never closed, as ours is not.
@@ -35,12 +35,12 @@ impl Relay {
             let wanted = libc::IN_ATTRIB | libc::IN_DELETE_SELF;
             // SAFETY: the path is a C string.
             let watched =
-                unsafe { libc::inotify_add_watch(self.news, self.names.path.as_ptr(), wanted) };
+                unsafe { libc::inotify_add_watch(self.inotify, self.names.path.as_ptr(), wanted) };
             if watched >= 0 {
                 let mut events = [0_u8; 1024];
                 // SAFETY: the buffer is as long as it is said to be.
                 let len =
-                    unsafe { libc::read(self.news, events.as_mut_ptr().cast(), events.len()) };
+                    unsafe { libc::read(self.inotify, events.as_mut_ptr().cast(), events.len()) };
                 assert!(len > 0);
             }
         }

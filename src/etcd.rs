@@ -7,7 +7,8 @@
 //! [fencing token](EtcdGuard::fencing_token) along, and let the store take none that is lower than one it has seen.
 //! Without such a store the lock is advice: it saves work that would be done twice.
 //!
-//! This module needs the feature `etcd`, and `https://` servers need `etcd-tls`.
+//! This module needs the feature `etcd`, and `https://` servers need `etcd-tls`. The recipe
+//! [`leader`](crate::recipes::leader) is a whole program.
 //!
 //! # Examples
 //!
@@ -27,7 +28,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let database = Database;
-//! let stop = CancelToken::new()?; // cancelled on SIGTERM, as in examples/leader.rs
+//! let stop = CancelToken::new()?; // cancelled on SIGTERM, as in the recipe
 //! let servers = ["http://etcd1:2379", "http://etcd2:2379", "http://etcd3:2379"];
 //! let lock = EtcdLock::new(servers, "jobs/nightly")?;
 //! let guard = RetryPolicy::daemon().run().cancel_on(&stop).acquire(&lock)?;
@@ -78,7 +79,7 @@
 //! - **Delays.** A process in line is told of its turn. It asks by itself every few seconds only, whatever the delays of
 //!   its policy.
 //! - **Names that nest.** The keys of `jobs/nightly` are among those of `jobs`, so each keeps the other out. Choose
-//!   names of which none begins with another one and a slash.
+//!   names so that none begins with another one and a slash.
 //! - **Drop** waits for the server's answer, as [`EtcdGuard`] says.
 //!
 //! # Servers

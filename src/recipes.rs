@@ -39,6 +39,13 @@ pub mod stopping_the_owner {}
 #[doc = "```"]
 pub mod tokio_service {}
 
+#[cfg(feature = "etcd")]
+#[doc = include_str!("recipes/leader.md")]
+#[doc = "\n```no_run"]
+#[doc = include_str!("../examples/leader.rs")]
+#[doc = "```"]
+pub mod leader {}
+
 #[doc = include_str!("recipes/testing.md")]
 #[cfg_attr(feature = "tokio", doc = include_str!("recipes/paused_clock.md"))]
 pub mod testing {}

@@ -68,7 +68,7 @@ impl Failure {
         Failure::Refused { code, message, after_silence: false }
     }
 
-    /// No answer, for reasons of which only some show that no request was sent.
+    /// No answer. Some reasons show that no request was sent.
     pub(super) fn no_answer(source: io::Error) -> Failure {
         let may_have_come = !matches!(
             source.kind(),

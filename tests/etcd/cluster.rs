@@ -1,4 +1,4 @@
-//! Three servers, of which one fails; and lists of servers of which some are not there.
+//! Three servers, one of which fails; and lists of servers, some of which are not there.
 
 use std::thread;
 use std::time::{Duration, Instant};

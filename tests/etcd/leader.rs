@@ -1,4 +1,4 @@
-//! `examples/leader.rs`: three of it at once, of which one is killed and one is stopped for longer than its lease.
+//! `examples/leader.rs`, three times at once: one is killed, and one is stopped for longer than its lease.
 
 use std::fs;
 use std::path::Path;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Far more than anything takes, so that a test that waits in vain fails and does not hang. The mutants' tests do.
+/// Far more than anything takes, so that a test fails and does not hang where a thing never comes true, as in the mutants' tests.
 pub fn patience() -> Duration {
     let seconds = env::var("ETCD_TEST_PATIENCE").map(|text| text.parse().expect("a number"));
     Duration::from_secs(seconds.unwrap_or(60))

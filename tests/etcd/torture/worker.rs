@@ -98,7 +98,7 @@ impl Worker {
     }
 
     fn stop_if_aimed_at(&self, guard: &EtcdGuard) {
-        // Whoever removes it is meant.
+        // The process that removes it is meant.
         if fs::remove_file(aim_path(&self.dir)).is_ok() {
             let aimed = format!("{} {}\n", process::id(), guard.fencing_token());
             fs::write(aimed_path(&self.dir), aimed).unwrap();

@@ -56,7 +56,8 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        self.signal(Signal::SIGKILL);
+        // It may have ended, and its pid may be free by now.
+        let _ = kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
         self.wait();
     }
 }

@@ -109,7 +109,7 @@ pub fn acquire_with_retry<L: TryLock>(
 ///
 /// # Panics
 ///
-/// Outside a tokio runtime, or in one without time. In a runtime without I/O, no event ends a delay early.
+/// Outside a tokio runtime, or in one without time. In a runtime without I/O, an event is noticed late or never.
 ///
 /// # Examples
 ///

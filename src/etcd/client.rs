@@ -197,7 +197,7 @@ impl Client {
 
     /// Starts a stream at the server that answered last, on an agent of its own, by which it can be ended.
     ///
-    /// `idle` is how long it may last.
+    /// `life` is how long it may last.
     pub(super) fn stream(
         &self,
         agent: &Agent,

@@ -199,7 +199,7 @@ impl<H: FnMut(&Attempt<'_>)> Retry<H> {
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime, or in one without time. In a runtime without I/O, no event ends a delay early.
+    /// Outside a tokio runtime, or in one without time. In a runtime without I/O, an event is noticed late or never.
     pub async fn acquire_async<L: TryLock>(
         self,
         lock: L,
